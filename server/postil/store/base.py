@@ -1,0 +1,391 @@
+"""The store's contract: what core may ask of the truth, and what every backend must promise.
+
+Three Protocols. `Queries` are the reads; `Transaction` adds the writes and is only ever seen inside an op
+given to `Store.write`; `Store` owns the connections, the writer and the change feed. No SQL leaves this package.
+
+Rows are positive integers below 2**32, never reused, growing in order of creation within a table.
+Times are microseconds since the epoch, UTC. Messages are serialized `postil.v1` messages (bytes), returned
+exactly as they were put. Vectors are float32, C-contiguous, little-endian, raw (not normalised).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+Rows = NDArray[np.int64]
+Matrix = NDArray[np.float32]
+
+
+class AppRecord(NamedTuple):
+    """One app: a wall around everything below it."""
+
+    row: int
+    user_id: str
+    id: str
+    message: bytes  # postil.v1.App
+
+
+class InputRecord(NamedTuple):
+    """One picture, text, video or bare vector."""
+
+    row: int
+    id: str
+    status: int  # 30000, 30001 pending, ... (see StatusCode INPUT_*)
+    anchor: int  # row of its input-level annotation
+    message: bytes  # postil.v1.Input, as GetInput returns it
+    created_us: int
+    modified_us: int
+
+
+class NewInput(NamedTuple):
+    """An input to add, with its input-level annotation in the same breath."""
+
+    row: int  # from Transaction.reserve_inputs
+    id: str
+    status: int
+    anchor: int
+    message: bytes
+    created_us: int
+    url: str  # what the client gave, for the duplicate rule; "" when it gave bytes, text or vectors
+    job: str  # inputs_add_job_id or ""
+    blobs: tuple[str, ...]  # digests that must be kept while the input lives
+
+
+class AnnotationRecord(NamedTuple):
+    """One annotation, with the columns that reads and rules need beside the message."""
+
+    row: int
+    id: str
+    input: int  # row of its input
+    anchor: int  # row of the annotation whose vector stands for this one (itself, or the input-level one)
+    message: bytes  # postil.v1.Annotation
+    status: int
+    trusted: bool
+    input_level: bool
+    blank: bool  # input-level and without concepts, metadata or geo: left out of listings
+    user_id: str
+    model_version_id: str
+    workflow_version_id: str
+    task_id: str
+    created_us: int
+    modified_us: int
+
+
+class ConceptRecord(NamedTuple):
+    """One concept of an app."""
+
+    row: int
+    id: str
+    name: str
+    message: bytes  # postil.v1.Concept
+
+
+class ConceptTally(NamedTuple):
+    """How often a concept was labelled, split by the input's state (processed, pending or failed)."""
+
+    concept: ConceptRecord
+    positives: dict[int, int]  # input status -> number of annotations with value > 0
+    negatives: dict[int, int]  # input status -> number of annotations with value 0
+
+
+class SpaceRecord(NamedTuple):
+    """One vector space of an app. Spaces never mix."""
+
+    row: int
+    app: int
+    id: str  # the embed_model_version_id that names it on the wire
+    name: str
+    kind: str  # "picture", "text" or "client"
+    dim: int
+    unit: bool  # every vector in it has length 1 (within 1e-3), so that both metrics order alike
+
+
+class Vectors(NamedTuple):
+    """Vectors of one space, by the annotation rows that own them."""
+
+    space: int
+    rows: Rows  # int64 [n]
+    matrix: Matrix  # float32 [n, dim]
+
+
+class Change(NamedTuple):
+    """What one committed op changed, in the order of the commit sequence. State-based and idempotent."""
+
+    seq: int
+    app: int
+    touched: Rows  # annotation rows created or changed
+    gone: Rows  # annotation rows deleted; their vectors are gone from every space
+    put: tuple[Vectors, ...]  # vectors written (a row that had one already has it replaced)
+    spaces_gone: tuple[int, ...]  # spaces deleted as a whole (an app was deleted)
+
+
+class HitRecord(NamedTuple):
+    """An annotation with its input, ready to be spliced into a response."""
+
+    anchor: int
+    annotation: int
+    input: int
+    input_message: bytes
+    annotation_message: bytes
+
+
+class AnnotationListing(NamedTuple):
+    """Which annotations ListAnnotations asks for. Empty tuples mean no constraint."""
+
+    pairs: tuple[tuple[str, str], ...] = ()  # (input_id, annotation_id); alone when given
+    input_ids: tuple[str, ...] = ()
+    user_ids: tuple[str, ...] = ()
+    model_version_ids: tuple[str, ...] = ()
+    workflow_version_ids: tuple[str, ...] = ()
+    statuses: tuple[int, ...] = ()
+    task_id: str = ""
+    trusted_only: bool = True
+    blanks: bool = False  # include label-less input-level annotations
+
+
+class JobRecord(NamedTuple):
+    """Progress of one inputs_add_job_id."""
+
+    id: str
+    pending: int
+    in_progress: int
+    success: int
+    failed: int
+    cancelled: bool
+    created_us: int
+    modified_us: int
+
+
+class Queries(Protocol):
+    """Reads. Each sees everything committed before it began. `offset`/`limit` are counts of rows."""
+
+    # apps
+    def app(self, user_id: str, app_id: str) -> AppRecord | None: ...
+    def apps(self, user_id: str, offset: int, limit: int) -> list[AppRecord]:
+        """In order of creation."""
+        ...
+
+    # inputs
+    def input(self, app: int, input_id: str) -> InputRecord | None: ...
+    def inputs(self, app: int, input_ids: Sequence[str]) -> dict[str, InputRecord]: ...
+    def inputs_by_row(self, rows: Sequence[int]) -> dict[int, InputRecord]: ...
+    def inputs_by_url(self, app: int, urls: Sequence[str]) -> dict[str, str]:
+        """url -> id of the first input posted with it."""
+        ...
+
+    def list_inputs(
+        self, app: int, ids: Sequence[str], statuses: Sequence[int], offset: int, limit: int
+    ) -> list[InputRecord]:
+        """Newest first, ties by id."""
+        ...
+
+    def stream_inputs(
+        self, app: int, last_id: str, *, by_id: bool, descending: bool, limit: int
+    ) -> list[InputRecord]:
+        """Keyset paging after `last_id` ("" from the start). An unknown last_id gives an empty list."""
+        ...
+
+    def count_inputs(self, app: int) -> dict[int, int]:
+        """status -> number of inputs."""
+        ...
+
+    def pending_inputs(self, limit: int) -> list[tuple[int, InputRecord]]:
+        """(app row, input) of every app still to be processed (30001, 30003), oldest first."""
+        ...
+
+    def jobs(self, app: int, offset: int, limit: int) -> list[JobRecord]: ...
+    def job(self, app: int, job_id: str) -> JobRecord | None: ...
+
+    # annotations
+    def annotation(self, app: int, input_id: str, annotation_id: str) -> AnnotationRecord | None: ...
+    def annotations(self, app: int, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], AnnotationRecord]: ...
+    def annotations_by_row(self, rows: Sequence[int]) -> dict[int, AnnotationRecord]: ...
+    def annotations_of_inputs(self, inputs: Sequence[int]) -> list[AnnotationRecord]:
+        """All annotations of these input rows, oldest first."""
+        ...
+
+    def list_annotations(self, app: int, listing: AnnotationListing, offset: int, limit: int) -> list[AnnotationRecord]:
+        """Oldest first, ties by id."""
+        ...
+
+    def annotation_workers(self, app: int, trusted_only: bool) -> list[tuple[str, str, str]]:
+        """Distinct (user_id, model_version_id, workflow_version_id), sorted."""
+        ...
+
+    # concepts
+    def concept(self, app: int, concept_id: str) -> ConceptRecord | None: ...
+    def concepts(self, app: int, ids: Sequence[str]) -> dict[str, ConceptRecord]: ...
+    def concepts_by_name(self, app: int, name: str) -> list[ConceptRecord]: ...
+    def list_concepts(self, app: int, like: str, offset: int, limit: int) -> list[ConceptRecord]:
+        """In order of creation. `like`: "" for all, else text found anywhere in id or name, ignoring case."""
+        ...
+
+    def search_concepts(self, app: int, pattern: str, offset: int, limit: int) -> list[ConceptRecord]:
+        """Names matching a pattern where `*` stands for any run of characters, ignoring case; ordered by name, id."""
+        ...
+
+    def tally_concepts(self, app: int, offset: int, limit: int) -> list[ConceptTally]:
+        """In order of concept creation."""
+        ...
+
+    def labelled(self, app: int, concept: int) -> list[tuple[int, int, float]]:
+        """(annotation row, anchor row, value) of every annotation that names the concept, oldest first."""
+        ...
+
+    # vectors
+    def space(self, app: int, space_id: str) -> SpaceRecord | None: ...
+    def spaces(self, app: int) -> list[SpaceRecord]: ...
+    def all_spaces(self) -> list[SpaceRecord]: ...
+    def vectors(self, space: int, rows: Sequence[int]) -> Vectors:
+        """The vectors that exist among these annotation rows, ordered by row. Raises Corrupt on a bad checksum."""
+        ...
+
+    def vectors_of_input(self, space: int, input_row: int) -> Vectors: ...
+    def scan_vectors(self, space: int, after_row: int, limit: int) -> Vectors:
+        """The next `limit` vectors by ascending annotation row; empty when done."""
+        ...
+
+    def count_vectors(self, space: int) -> int: ...
+
+    # hits
+    def hits(self, anchors: Sequence[int]) -> list[HitRecord]:
+        """Every annotation whose anchor is among these rows, with its input; ordered by (anchor, annotation row)."""
+        ...
+
+
+class Transaction(Queries, Protocol):
+    """Writes, all or nothing per op. Rows given out by reserve_* must be used in the same op or are skipped."""
+
+    now_us: int  # one time for the whole op; strictly greater than any earlier op's
+
+    def put_app(self, user_id: str, app_id: str, message: bytes) -> AppRecord:
+        """Create; raises Duplicate when it exists."""
+        ...
+
+    def update_app(self, row: int, message: bytes) -> None: ...
+    def delete_app(self, row: int) -> None:
+        """With everything in it."""
+        ...
+
+    def reserve_inputs(self, n: int) -> range: ...
+    def reserve_annotations(self, n: int) -> range: ...
+    def add_inputs(self, app: int, inputs: Sequence[NewInput]) -> None:
+        """Raises Duplicate(id) when an id exists; callers check first."""
+        ...
+
+    def update_input(
+        self, row: int, message: bytes, *, status: int | None = None, blobs: Iterable[str] = ()
+    ) -> None:
+        """Replaces the message (and status), adds blob references, sets modified_us, counts in its job."""
+        ...
+
+    def delete_inputs(self, app: int, rows: Sequence[int]) -> None:
+        """With annotations, labels, vectors and blob references."""
+        ...
+
+    def add_annotations(
+        self,
+        app: int,
+        annotations: Sequence[AnnotationRecord],
+        labels: Sequence[tuple[int, int, float]],
+    ) -> None:
+        """`labels`: (annotation row, concept row, value), at most one per pair. Raises Duplicate(id)."""
+        ...
+
+    def update_annotation(self, record: AnnotationRecord, labels: Sequence[tuple[int, float]]) -> None:
+        """Replaces message, columns and labels (concept row, value) of an annotation that exists."""
+        ...
+
+    def delete_annotations(self, app: int, rows: Sequence[int]) -> None: ...
+
+    def ensure_concepts(self, app: int, wanted: Mapping[str, str]) -> dict[str, ConceptRecord]:
+        """id -> name; creates what is missing (name "" means the id) and returns all of them by id."""
+        ...
+
+    def add_concept(self, app: int, concept_id: str, name: str, message: bytes) -> ConceptRecord:
+        """Raises Duplicate."""
+        ...
+
+    def update_concept(self, row: int, name: str, message: bytes) -> None: ...
+
+    def ensure_space(self, app: int, space_id: str, name: str, kind: str, dim: int) -> SpaceRecord:
+        """Returns the space, created on first use with unit=True. The caller compares `dim`."""
+        ...
+
+    def put_vectors(self, app: int, vectors: Vectors) -> None:
+        """Inserts or replaces, with a checksum each; clears the space's `unit` when a length differs from 1."""
+        ...
+
+    def put_job(self, app: int, job_id: str) -> None:
+        """Creates the job when it is new."""
+        ...
+
+    def count_job(self, app: int, job_id: str, *, pending: int = 0, success: int = 0, failed: int = 0) -> None:
+        """Adds to its counters (negative numbers subtract)."""
+        ...
+
+    def cancel_job(self, app: int, job_id: str) -> None: ...
+
+
+class Blobs(Protocol):
+    """Content-addressed files: hosted pictures, videos and masks."""
+
+    def put(self, content: bytes) -> str:
+        """Durable on return (fsync, rename). Returns the sha256 in hex; the same content is stored once."""
+        ...
+
+    def get(self, digest: str) -> bytes | None: ...
+    def path(self, digest: str) -> Path | None: ...
+    def sweep(self, keep: Callable[[str], bool], older_than_s: float) -> int:
+        """Removes files nobody refers to and that are older; returns how many."""
+        ...
+
+
+class Store(Protocol):
+    """The truth. Thread-safe. One writer thread with group commit; readers never wait for it."""
+
+    blobs: Blobs
+
+    def read(self) -> Queries:
+        """Reads on this thread's own connection."""
+        ...
+
+    def write(self, op: Callable[[Transaction], T]) -> T:
+        """Runs `op` on the writer thread in its own savepoint; returns its value once it is durable and every
+        subscriber has applied its change. An exception rolls back this op alone and is raised here."""
+        ...
+
+    def subscribe(self, consumer: Callable[[Change], None]) -> int:
+        """Hands each later change to `consumer`, in order, on the writer thread, before writers are answered.
+        Returns the sequence after which the hand-over begins: replay `changes` up to there first."""
+        ...
+
+    def changes(self, since: int) -> Iterator[Change]:
+        """What was committed after `since`, in order, read from rows: put holds vectors that still exist.
+        Raises TooOld when the feed was trimmed past `since`: rebuild from rows instead."""
+        ...
+
+    @property
+    def committed(self) -> int:
+        """The newest durable sequence number."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Duplicate(Exception):
+    """An id that is taken. `args[0]` is the id."""
+
+
+class Corrupt(Exception):
+    """A row that fails its checksum. `args[0]` says which."""
+
+
+class TooOld(Exception):
+    """The change feed no longer reaches back that far."""
