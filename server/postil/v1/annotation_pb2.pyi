@@ -3,88 +3,85 @@
 isort:skip_file
 """
 
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import struct_pb2 as _struct_pb2
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from postil.v1 import data_pb2 as _data_pb2
-from postil.v1 import status_pb2 as _status_pb2
-from postil.v1 import worker_pb2 as _worker_pb2
-import builtins as _builtins
+import builtins
+import google.protobuf.descriptor
+import google.protobuf.message
+import google.protobuf.struct_pb2
+import google.protobuf.timestamp_pb2
+import postil.v1.data_pb2
+import postil.v1.status_pb2
+import postil.v1.worker_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class Annotation(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Annotation(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    INPUT_ID_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    ANNOTATION_INFO_FIELD_NUMBER: _builtins.int
-    USER_ID_FIELD_NUMBER: _builtins.int
-    MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
-    EMBED_MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
-    STATUS_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    MODIFIED_AT_FIELD_NUMBER: _builtins.int
-    TRUSTED_FIELD_NUMBER: _builtins.int
-    INPUT_LEVEL_FIELD_NUMBER: _builtins.int
-    CONSENSUS_INFO_FIELD_NUMBER: _builtins.int
-    TASK_ID_FIELD_NUMBER: _builtins.int
-    WORKER_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    input_id: _builtins.str
-    user_id: _builtins.str
-    model_version_id: _builtins.str
-    embed_model_version_id: _builtins.str
-    trusted: _builtins.bool
-    input_level: _builtins.bool
-    task_id: _builtins.str
-    @_builtins.property
-    def data(self) -> _data_pb2.Data: ...
-    @_builtins.property
-    def annotation_info(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def modified_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def consensus_info(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
-    def worker(self) -> _worker_pb2.Worker: ...
+    ID_FIELD_NUMBER: builtins.int
+    INPUT_ID_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    ANNOTATION_INFO_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    MODEL_VERSION_ID_FIELD_NUMBER: builtins.int
+    EMBED_MODEL_VERSION_ID_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    MODIFIED_AT_FIELD_NUMBER: builtins.int
+    TRUSTED_FIELD_NUMBER: builtins.int
+    INPUT_LEVEL_FIELD_NUMBER: builtins.int
+    CONSENSUS_INFO_FIELD_NUMBER: builtins.int
+    TASK_ID_FIELD_NUMBER: builtins.int
+    WORKER_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    input_id: builtins.str
+    user_id: builtins.str
+    model_version_id: builtins.str
+    embed_model_version_id: builtins.str
+    trusted: builtins.bool
+    input_level: builtins.bool
+    task_id: builtins.str
+    @property
+    def data(self) -> postil.v1.data_pb2.Data: ...
+    @property
+    def annotation_info(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def modified_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def consensus_info(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
+    def worker(self) -> postil.v1.worker_pb2.Worker: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        input_id: _builtins.str = ...,
-        data: _data_pb2.Data | None = ...,
-        annotation_info: _struct_pb2.Struct | None = ...,
-        user_id: _builtins.str = ...,
-        model_version_id: _builtins.str = ...,
-        embed_model_version_id: _builtins.str = ...,
-        status: _status_pb2.Status | None = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        modified_at: _timestamp_pb2.Timestamp | None = ...,
-        trusted: _builtins.bool = ...,
-        input_level: _builtins.bool = ...,
-        consensus_info: _struct_pb2.Struct | None = ...,
-        task_id: _builtins.str = ...,
-        worker: _worker_pb2.Worker | None = ...,
+        id: builtins.str = ...,
+        input_id: builtins.str = ...,
+        data: postil.v1.data_pb2.Data | None = ...,
+        annotation_info: google.protobuf.struct_pb2.Struct | None = ...,
+        user_id: builtins.str = ...,
+        model_version_id: builtins.str = ...,
+        embed_model_version_id: builtins.str = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        modified_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        trusted: builtins.bool = ...,
+        input_level: builtins.bool = ...,
+        consensus_info: google.protobuf.struct_pb2.Struct | None = ...,
+        task_id: builtins.str = ...,
+        worker: postil.v1.worker_pb2.Worker | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["annotation_info", b"annotation_info", "consensus_info", b"consensus_info", "created_at", b"created_at", "data", b"data", "modified_at", b"modified_at", "status", b"status", "worker", b"worker"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation_info", b"annotation_info", "consensus_info", b"consensus_info", "created_at", b"created_at", "data", b"data", "embed_model_version_id", b"embed_model_version_id", "id", b"id", "input_id", b"input_id", "input_level", b"input_level", "model_version_id", b"model_version_id", "modified_at", b"modified_at", "status", b"status", "task_id", b"task_id", "trusted", b"trusted", "user_id", b"user_id", "worker", b"worker"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["annotation_info", b"annotation_info", "consensus_info", b"consensus_info", "created_at", b"created_at", "data", b"data", "modified_at", b"modified_at", "status", b"status", "worker", b"worker"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation_info", b"annotation_info", "consensus_info", b"consensus_info", "created_at", b"created_at", "data", b"data", "embed_model_version_id", b"embed_model_version_id", "id", b"id", "input_id", b"input_id", "input_level", b"input_level", "model_version_id", b"model_version_id", "modified_at", b"modified_at", "status", b"status", "task_id", b"task_id", "trusted", b"trusted", "user_id", b"user_id", "worker", b"worker"]) -> None: ...
 
-Global___Annotation: _TypeAlias = Annotation  # noqa: Y015
+Global___Annotation: typing_extensions.TypeAlias = Annotation

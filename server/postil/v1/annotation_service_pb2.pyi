@@ -3,319 +3,289 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
-from postil.v1 import annotation_pb2 as _annotation_pb2
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import status_pb2 as _status_pb2
-from postil.v1 import worker_pb2 as _worker_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
+import postil.v1.annotation_pb2
+import postil.v1.common_pb2
+import postil.v1.status_pb2
+import postil.v1.worker_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class GetAnnotationRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetAnnotationRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ANNOTATION_ID_FIELD_NUMBER: _builtins.int
-    INPUT_ID_FIELD_NUMBER: _builtins.int
-    annotation_id: _builtins.str
-    input_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ANNOTATION_ID_FIELD_NUMBER: builtins.int
+    INPUT_ID_FIELD_NUMBER: builtins.int
+    annotation_id: builtins.str
+    input_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        annotation_id: _builtins.str = ...,
-        input_id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        annotation_id: builtins.str = ...,
+        input_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation_id", b"annotation_id", "input_id", b"input_id", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation_id", b"annotation_id", "input_id", b"input_id", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___GetAnnotationRequest: _TypeAlias = GetAnnotationRequest  # noqa: Y015
+Global___GetAnnotationRequest: typing_extensions.TypeAlias = GetAnnotationRequest
 
-@_typing.final
-class SingleAnnotationResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SingleAnnotationResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    ANNOTATION_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def annotation(self) -> _annotation_pb2.Annotation: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    ANNOTATION_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def annotation(self) -> postil.v1.annotation_pb2.Annotation: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        annotation: _annotation_pb2.Annotation | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        annotation: postil.v1.annotation_pb2.Annotation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["annotation", b"annotation", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation", b"annotation", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["annotation", b"annotation", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation", b"annotation", "status", b"status"]) -> None: ...
 
-Global___SingleAnnotationResponse: _TypeAlias = SingleAnnotationResponse  # noqa: Y015
+Global___SingleAnnotationResponse: typing_extensions.TypeAlias = SingleAnnotationResponse
 
-@_typing.final
-class ListAnnotationsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListAnnotationsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    IDS_FIELD_NUMBER: _builtins.int
-    INPUT_IDS_FIELD_NUMBER: _builtins.int
-    USER_IDS_FIELD_NUMBER: _builtins.int
-    MODEL_VERSION_IDS_FIELD_NUMBER: _builtins.int
-    WORKFLOW_VERSION_IDS_FIELD_NUMBER: _builtins.int
-    STATUSES_FIELD_NUMBER: _builtins.int
-    LIST_ALL_ANNOTATIONS_FIELD_NUMBER: _builtins.int
-    RETURN_MODEL_OUTPUT_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    TASK_ID_FIELD_NUMBER: _builtins.int
-    list_all_annotations: _builtins.bool
-    return_model_output: _builtins.bool
-    page: _builtins.int
-    per_page: _builtins.int
-    task_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def input_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def model_version_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def workflow_version_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def statuses(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Status]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    IDS_FIELD_NUMBER: builtins.int
+    INPUT_IDS_FIELD_NUMBER: builtins.int
+    USER_IDS_FIELD_NUMBER: builtins.int
+    MODEL_VERSION_IDS_FIELD_NUMBER: builtins.int
+    WORKFLOW_VERSION_IDS_FIELD_NUMBER: builtins.int
+    STATUSES_FIELD_NUMBER: builtins.int
+    LIST_ALL_ANNOTATIONS_FIELD_NUMBER: builtins.int
+    RETURN_MODEL_OUTPUT_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    TASK_ID_FIELD_NUMBER: builtins.int
+    list_all_annotations: builtins.bool
+    return_model_output: builtins.bool
+    page: builtins.int
+    per_page: builtins.int
+    task_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def input_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def model_version_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def workflow_version_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def statuses(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.status_pb2.Status]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
-        input_ids: _abc.Iterable[_builtins.str] | None = ...,
-        user_ids: _abc.Iterable[_builtins.str] | None = ...,
-        model_version_ids: _abc.Iterable[_builtins.str] | None = ...,
-        workflow_version_ids: _abc.Iterable[_builtins.str] | None = ...,
-        statuses: _abc.Iterable[_status_pb2.Status] | None = ...,
-        list_all_annotations: _builtins.bool = ...,
-        return_model_output: _builtins.bool = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
-        task_id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
+        input_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        model_version_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        workflow_version_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        statuses: collections.abc.Iterable[postil.v1.status_pb2.Status] | None = ...,
+        list_all_annotations: builtins.bool = ...,
+        return_model_output: builtins.bool = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
+        task_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "input_ids", b"input_ids", "list_all_annotations", b"list_all_annotations", "model_version_ids", b"model_version_ids", "page", b"page", "per_page", b"per_page", "return_model_output", b"return_model_output", "statuses", b"statuses", "task_id", b"task_id", "user_app_id", b"user_app_id", "user_ids", b"user_ids", "workflow_version_ids", b"workflow_version_ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ids", b"ids", "input_ids", b"input_ids", "list_all_annotations", b"list_all_annotations", "model_version_ids", b"model_version_ids", "page", b"page", "per_page", b"per_page", "return_model_output", b"return_model_output", "statuses", b"statuses", "task_id", b"task_id", "user_app_id", b"user_app_id", "user_ids", b"user_ids", "workflow_version_ids", b"workflow_version_ids"]) -> None: ...
 
-Global___ListAnnotationsRequest: _TypeAlias = ListAnnotationsRequest  # noqa: Y015
+Global___ListAnnotationsRequest: typing_extensions.TypeAlias = ListAnnotationsRequest
 
-@_typing.final
-class MultiAnnotationResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiAnnotationResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    ANNOTATIONS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def annotations(self) -> _containers.RepeatedCompositeFieldContainer[_annotation_pb2.Annotation]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    ANNOTATIONS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def annotations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.annotation_pb2.Annotation]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        annotations: _abc.Iterable[_annotation_pb2.Annotation] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        annotations: collections.abc.Iterable[postil.v1.annotation_pb2.Annotation] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "status", b"status"]) -> None: ...
 
-Global___MultiAnnotationResponse: _TypeAlias = MultiAnnotationResponse  # noqa: Y015
+Global___MultiAnnotationResponse: typing_extensions.TypeAlias = MultiAnnotationResponse
 
-@_typing.final
-class PostAnnotationsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostAnnotationsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ANNOTATIONS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def annotations(self) -> _containers.RepeatedCompositeFieldContainer[_annotation_pb2.Annotation]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ANNOTATIONS_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def annotations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.annotation_pb2.Annotation]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        annotations: _abc.Iterable[_annotation_pb2.Annotation] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        annotations: collections.abc.Iterable[postil.v1.annotation_pb2.Annotation] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostAnnotationsRequest: _TypeAlias = PostAnnotationsRequest  # noqa: Y015
+Global___PostAnnotationsRequest: typing_extensions.TypeAlias = PostAnnotationsRequest
 
-@_typing.final
-class PatchAnnotationsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PatchAnnotationsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ANNOTATIONS_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    DELETE_IF_EMPTY_DATA_FIELD_NUMBER: _builtins.int
-    action: _builtins.str
-    delete_if_empty_data: _builtins.bool
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def annotations(self) -> _containers.RepeatedCompositeFieldContainer[_annotation_pb2.Annotation]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ANNOTATIONS_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    DELETE_IF_EMPTY_DATA_FIELD_NUMBER: builtins.int
+    action: builtins.str
+    delete_if_empty_data: builtins.bool
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def annotations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.annotation_pb2.Annotation]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        annotations: _abc.Iterable[_annotation_pb2.Annotation] | None = ...,
-        action: _builtins.str = ...,
-        delete_if_empty_data: _builtins.bool = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        annotations: collections.abc.Iterable[postil.v1.annotation_pb2.Annotation] | None = ...,
+        action: builtins.str = ...,
+        delete_if_empty_data: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "annotations", b"annotations", "delete_if_empty_data", b"delete_if_empty_data", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "annotations", b"annotations", "delete_if_empty_data", b"delete_if_empty_data", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PatchAnnotationsRequest: _TypeAlias = PatchAnnotationsRequest  # noqa: Y015
+Global___PatchAnnotationsRequest: typing_extensions.TypeAlias = PatchAnnotationsRequest
 
-@_typing.final
-class DeleteAnnotationRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteAnnotationRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    INPUT_ID_FIELD_NUMBER: _builtins.int
-    ANNOTATION_ID_FIELD_NUMBER: _builtins.int
-    input_id: _builtins.str
-    annotation_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    INPUT_ID_FIELD_NUMBER: builtins.int
+    ANNOTATION_ID_FIELD_NUMBER: builtins.int
+    input_id: builtins.str
+    annotation_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        input_id: _builtins.str = ...,
-        annotation_id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        input_id: builtins.str = ...,
+        annotation_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation_id", b"annotation_id", "input_id", b"input_id", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation_id", b"annotation_id", "input_id", b"input_id", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___DeleteAnnotationRequest: _TypeAlias = DeleteAnnotationRequest  # noqa: Y015
+Global___DeleteAnnotationRequest: typing_extensions.TypeAlias = DeleteAnnotationRequest
 
-@_typing.final
-class DeleteAnnotationsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteAnnotationsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    IDS_FIELD_NUMBER: _builtins.int
-    INPUT_IDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def input_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    IDS_FIELD_NUMBER: builtins.int
+    INPUT_IDS_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def input_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
-        input_ids: _abc.Iterable[_builtins.str] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
+        input_ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "input_ids", b"input_ids", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ids", b"ids", "input_ids", b"input_ids", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___DeleteAnnotationsRequest: _TypeAlias = DeleteAnnotationsRequest  # noqa: Y015
+Global___DeleteAnnotationsRequest: typing_extensions.TypeAlias = DeleteAnnotationsRequest
 
-@_typing.final
-class ListAnnotationWorkersRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListAnnotationWorkersRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    ADDITIONAL_FIELDS_FIELD_NUMBER: _builtins.int
-    TRUSTED_ONLY_FIELD_NUMBER: _builtins.int
-    page: _builtins.int
-    per_page: _builtins.int
-    trusted_only: _builtins.bool
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def additional_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    ADDITIONAL_FIELDS_FIELD_NUMBER: builtins.int
+    TRUSTED_ONLY_FIELD_NUMBER: builtins.int
+    page: builtins.int
+    per_page: builtins.int
+    trusted_only: builtins.bool
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def additional_fields(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
-        additional_fields: _abc.Iterable[_builtins.str] | None = ...,
-        trusted_only: _builtins.bool = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
+        additional_fields: collections.abc.Iterable[builtins.str] | None = ...,
+        trusted_only: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_fields", b"additional_fields", "page", b"page", "per_page", b"per_page", "trusted_only", b"trusted_only", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["additional_fields", b"additional_fields", "page", b"page", "per_page", b"per_page", "trusted_only", b"trusted_only", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___ListAnnotationWorkersRequest: _TypeAlias = ListAnnotationWorkersRequest  # noqa: Y015
+Global___ListAnnotationWorkersRequest: typing_extensions.TypeAlias = ListAnnotationWorkersRequest
 
-@_typing.final
-class MultiWorkerResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiWorkerResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    WORKERS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def workers(self) -> _containers.RepeatedCompositeFieldContainer[_worker_pb2.Worker]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    WORKERS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def workers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.worker_pb2.Worker]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        workers: _abc.Iterable[_worker_pb2.Worker] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        workers: collections.abc.Iterable[postil.v1.worker_pb2.Worker] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status", "workers", b"workers"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status", "workers", b"workers"]) -> None: ...
 
-Global___MultiWorkerResponse: _TypeAlias = MultiWorkerResponse  # noqa: Y015
+Global___MultiWorkerResponse: typing_extensions.TypeAlias = MultiWorkerResponse

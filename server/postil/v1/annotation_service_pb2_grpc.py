@@ -6,7 +6,7 @@ import warnings
 from postil.v1 import annotation_service_pb2 as postil_dot_v1_dot_annotation__service__pb2
 from postil.v1 import status_pb2 as postil_dot_v1_dot_status__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class AnnotationsStub:
+class AnnotationsStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -72,7 +72,7 @@ class AnnotationsStub:
                 _registered_method=True)
 
 
-class AnnotationsServicer:
+class AnnotationsServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def GetAnnotation(self, request, context):
@@ -163,7 +163,7 @@ def add_AnnotationsServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Annotations:
+class Annotations(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod

@@ -3,102 +3,299 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from grpc import aio as _aio
-from postil.v1 import annotation_service_pb2 as _annotation_service_pb2
-from postil.v1 import status_pb2 as _status_pb2
-import abc as _abc_1
-import grpc as _grpc
+import abc
+import collections.abc
+import grpc
+import grpc.aio
+import postil.v1.annotation_service_pb2
+import postil.v1.status_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
+if sys.version_info >= (3, 13):
+    import typing as typing_extensions
 else:
-    from typing_extensions import Self as _Self
+    import typing_extensions
 
-_T = _typing.TypeVar("_T")
+_T = typing.TypeVar("_T")
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
+_AnnotationsGetAnnotationType = typing_extensions.TypeVar(
+    '_AnnotationsGetAnnotationType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.GetAnnotationRequest,
+        postil.v1.annotation_service_pb2.SingleAnnotationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.GetAnnotationRequest,
+        postil.v1.annotation_service_pb2.SingleAnnotationResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.GetAnnotationRequest,
+        postil.v1.annotation_service_pb2.SingleAnnotationResponse,
+    ],
+)
 
-class AnnotationsStub:
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> AnnotationsAsyncStub: ...
-    GetAnnotation: _grpc.UnaryUnaryMultiCallable[_annotation_service_pb2.GetAnnotationRequest, _annotation_service_pb2.SingleAnnotationResponse]
-    ListAnnotations: _grpc.UnaryUnaryMultiCallable[_annotation_service_pb2.ListAnnotationsRequest, _annotation_service_pb2.MultiAnnotationResponse]
-    PostAnnotations: _grpc.UnaryUnaryMultiCallable[_annotation_service_pb2.PostAnnotationsRequest, _annotation_service_pb2.MultiAnnotationResponse]
-    PatchAnnotations: _grpc.UnaryUnaryMultiCallable[_annotation_service_pb2.PatchAnnotationsRequest, _annotation_service_pb2.MultiAnnotationResponse]
-    DeleteAnnotation: _grpc.UnaryUnaryMultiCallable[_annotation_service_pb2.DeleteAnnotationRequest, _status_pb2.BaseResponse]
-    DeleteAnnotations: _grpc.UnaryUnaryMultiCallable[_annotation_service_pb2.DeleteAnnotationsRequest, _status_pb2.BaseResponse]
-    ListAnnotationWorkers: _grpc.UnaryUnaryMultiCallable[_annotation_service_pb2.ListAnnotationWorkersRequest, _annotation_service_pb2.MultiWorkerResponse]
+_AnnotationsListAnnotationsType = typing_extensions.TypeVar(
+    '_AnnotationsListAnnotationsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.ListAnnotationsRequest,
+        postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.ListAnnotationsRequest,
+        postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.ListAnnotationsRequest,
+        postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+    ],
+)
 
-@_typing.type_check_only
-class AnnotationsAsyncStub(AnnotationsStub):
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    GetAnnotation: _aio.UnaryUnaryMultiCallable[_annotation_service_pb2.GetAnnotationRequest, _annotation_service_pb2.SingleAnnotationResponse]  # type: ignore[assignment]
-    ListAnnotations: _aio.UnaryUnaryMultiCallable[_annotation_service_pb2.ListAnnotationsRequest, _annotation_service_pb2.MultiAnnotationResponse]  # type: ignore[assignment]
-    PostAnnotations: _aio.UnaryUnaryMultiCallable[_annotation_service_pb2.PostAnnotationsRequest, _annotation_service_pb2.MultiAnnotationResponse]  # type: ignore[assignment]
-    PatchAnnotations: _aio.UnaryUnaryMultiCallable[_annotation_service_pb2.PatchAnnotationsRequest, _annotation_service_pb2.MultiAnnotationResponse]  # type: ignore[assignment]
-    DeleteAnnotation: _aio.UnaryUnaryMultiCallable[_annotation_service_pb2.DeleteAnnotationRequest, _status_pb2.BaseResponse]  # type: ignore[assignment]
-    DeleteAnnotations: _aio.UnaryUnaryMultiCallable[_annotation_service_pb2.DeleteAnnotationsRequest, _status_pb2.BaseResponse]  # type: ignore[assignment]
-    ListAnnotationWorkers: _aio.UnaryUnaryMultiCallable[_annotation_service_pb2.ListAnnotationWorkersRequest, _annotation_service_pb2.MultiWorkerResponse]  # type: ignore[assignment]
+_AnnotationsPostAnnotationsType = typing_extensions.TypeVar(
+    '_AnnotationsPostAnnotationsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.PostAnnotationsRequest,
+        postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.PostAnnotationsRequest,
+        postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.PostAnnotationsRequest,
+        postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+    ],
+)
 
-class AnnotationsServicer(metaclass=_abc_1.ABCMeta):
-    @_abc_1.abstractmethod
+_AnnotationsPatchAnnotationsType = typing_extensions.TypeVar(
+    '_AnnotationsPatchAnnotationsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.PatchAnnotationsRequest,
+        postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.PatchAnnotationsRequest,
+        postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.PatchAnnotationsRequest,
+        postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+    ],
+)
+
+_AnnotationsDeleteAnnotationType = typing_extensions.TypeVar(
+    '_AnnotationsDeleteAnnotationType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.DeleteAnnotationRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.DeleteAnnotationRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.DeleteAnnotationRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
+
+_AnnotationsDeleteAnnotationsType = typing_extensions.TypeVar(
+    '_AnnotationsDeleteAnnotationsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.DeleteAnnotationsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.DeleteAnnotationsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.DeleteAnnotationsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
+
+_AnnotationsListAnnotationWorkersType = typing_extensions.TypeVar(
+    '_AnnotationsListAnnotationWorkersType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.ListAnnotationWorkersRequest,
+        postil.v1.annotation_service_pb2.MultiWorkerResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.ListAnnotationWorkersRequest,
+        postil.v1.annotation_service_pb2.MultiWorkerResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.ListAnnotationWorkersRequest,
+        postil.v1.annotation_service_pb2.MultiWorkerResponse,
+    ],
+)
+
+class AnnotationsStub(typing.Generic[_AnnotationsGetAnnotationType, _AnnotationsListAnnotationsType, _AnnotationsPostAnnotationsType, _AnnotationsPatchAnnotationsType, _AnnotationsDeleteAnnotationType, _AnnotationsDeleteAnnotationsType, _AnnotationsListAnnotationWorkersType]):
+    @typing.overload
+    def __init__(self: AnnotationsStub[
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.GetAnnotationRequest,
+            postil.v1.annotation_service_pb2.SingleAnnotationResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.ListAnnotationsRequest,
+            postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.PostAnnotationsRequest,
+            postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.PatchAnnotationsRequest,
+            postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.DeleteAnnotationRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.DeleteAnnotationsRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.ListAnnotationWorkersRequest,
+            postil.v1.annotation_service_pb2.MultiWorkerResponse,
+        ],
+    ], channel: grpc.Channel) -> None: ...
+
+    @typing.overload
+    def __init__(self: AnnotationsStub[
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.GetAnnotationRequest,
+            postil.v1.annotation_service_pb2.SingleAnnotationResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.ListAnnotationsRequest,
+            postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.PostAnnotationsRequest,
+            postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.PatchAnnotationsRequest,
+            postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.DeleteAnnotationRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.DeleteAnnotationsRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.annotation_service_pb2.ListAnnotationWorkersRequest,
+            postil.v1.annotation_service_pb2.MultiWorkerResponse,
+        ],
+    ], channel: grpc.aio.Channel) -> None: ...
+
+    GetAnnotation: _AnnotationsGetAnnotationType
+
+    ListAnnotations: _AnnotationsListAnnotationsType
+
+    PostAnnotations: _AnnotationsPostAnnotationsType
+
+    PatchAnnotations: _AnnotationsPatchAnnotationsType
+
+    DeleteAnnotation: _AnnotationsDeleteAnnotationType
+
+    DeleteAnnotations: _AnnotationsDeleteAnnotationsType
+
+    ListAnnotationWorkers: _AnnotationsListAnnotationWorkersType
+
+AnnotationsAsyncStub: typing_extensions.TypeAlias = AnnotationsStub[
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.GetAnnotationRequest,
+        postil.v1.annotation_service_pb2.SingleAnnotationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.ListAnnotationsRequest,
+        postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.PostAnnotationsRequest,
+        postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.PatchAnnotationsRequest,
+        postil.v1.annotation_service_pb2.MultiAnnotationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.DeleteAnnotationRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.DeleteAnnotationsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.annotation_service_pb2.ListAnnotationWorkersRequest,
+        postil.v1.annotation_service_pb2.MultiWorkerResponse,
+    ],
+]
+
+class AnnotationsServicer(metaclass=abc.ABCMeta):
+    @abc.abstractmethod
     def GetAnnotation(
         self,
-        request: _annotation_service_pb2.GetAnnotationRequest,
+        request: postil.v1.annotation_service_pb2.GetAnnotationRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_annotation_service_pb2.SingleAnnotationResponse, _abc.Awaitable[_annotation_service_pb2.SingleAnnotationResponse]]: ...
+    ) -> typing.Union[postil.v1.annotation_service_pb2.SingleAnnotationResponse, collections.abc.Awaitable[postil.v1.annotation_service_pb2.SingleAnnotationResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListAnnotations(
         self,
-        request: _annotation_service_pb2.ListAnnotationsRequest,
+        request: postil.v1.annotation_service_pb2.ListAnnotationsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_annotation_service_pb2.MultiAnnotationResponse, _abc.Awaitable[_annotation_service_pb2.MultiAnnotationResponse]]: ...
+    ) -> typing.Union[postil.v1.annotation_service_pb2.MultiAnnotationResponse, collections.abc.Awaitable[postil.v1.annotation_service_pb2.MultiAnnotationResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostAnnotations(
         self,
-        request: _annotation_service_pb2.PostAnnotationsRequest,
+        request: postil.v1.annotation_service_pb2.PostAnnotationsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_annotation_service_pb2.MultiAnnotationResponse, _abc.Awaitable[_annotation_service_pb2.MultiAnnotationResponse]]: ...
+    ) -> typing.Union[postil.v1.annotation_service_pb2.MultiAnnotationResponse, collections.abc.Awaitable[postil.v1.annotation_service_pb2.MultiAnnotationResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PatchAnnotations(
         self,
-        request: _annotation_service_pb2.PatchAnnotationsRequest,
+        request: postil.v1.annotation_service_pb2.PatchAnnotationsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_annotation_service_pb2.MultiAnnotationResponse, _abc.Awaitable[_annotation_service_pb2.MultiAnnotationResponse]]: ...
+    ) -> typing.Union[postil.v1.annotation_service_pb2.MultiAnnotationResponse, collections.abc.Awaitable[postil.v1.annotation_service_pb2.MultiAnnotationResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteAnnotation(
         self,
-        request: _annotation_service_pb2.DeleteAnnotationRequest,
+        request: postil.v1.annotation_service_pb2.DeleteAnnotationRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_pb2.BaseResponse, _abc.Awaitable[_status_pb2.BaseResponse]]: ...
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteAnnotations(
         self,
-        request: _annotation_service_pb2.DeleteAnnotationsRequest,
+        request: postil.v1.annotation_service_pb2.DeleteAnnotationsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_pb2.BaseResponse, _abc.Awaitable[_status_pb2.BaseResponse]]: ...
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListAnnotationWorkers(
         self,
-        request: _annotation_service_pb2.ListAnnotationWorkersRequest,
+        request: postil.v1.annotation_service_pb2.ListAnnotationWorkersRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_annotation_service_pb2.MultiWorkerResponse, _abc.Awaitable[_annotation_service_pb2.MultiWorkerResponse]]: ...
+    ) -> typing.Union[postil.v1.annotation_service_pb2.MultiWorkerResponse, collections.abc.Awaitable[postil.v1.annotation_service_pb2.MultiWorkerResponse]]: ...
 
-def add_AnnotationsServicer_to_server(servicer: AnnotationsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_AnnotationsServicer_to_server(servicer: AnnotationsServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

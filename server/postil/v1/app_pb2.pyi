@@ -3,36 +3,36 @@
 isort:skip_file
 """
 
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import struct_pb2 as _struct_pb2
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf import wrappers_pb2 as _wrappers_pb2
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import image_pb2 as _image_pb2
-from postil.v1 import workflow_pb2 as _workflow_pb2
-import builtins as _builtins
+import builtins
+import google.protobuf.descriptor
+import google.protobuf.internal.enum_type_wrapper
+import google.protobuf.message
+import google.protobuf.struct_pb2
+import google.protobuf.timestamp_pb2
+import google.protobuf.wrappers_pb2
+import postil.v1.common_pb2
+import postil.v1.image_pb2
+import postil.v1.workflow_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class App(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class App(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     class _EmbeddingsStorage:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
 
-    class _EmbeddingsStorageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[App._EmbeddingsStorage.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
+    class _EmbeddingsStorageEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[App._EmbeddingsStorage.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
         EMBEDDING_STORAGE_NOT_SET: App._EmbeddingsStorage.ValueType  # 0
         POSTGRES: App._EmbeddingsStorage.ValueType  # 1
         QDRANT: App._EmbeddingsStorage.ValueType  # 2
@@ -42,139 +42,129 @@ class App(_message.Message):
     POSTGRES: App.EmbeddingsStorage.ValueType  # 1
     QDRANT: App.EmbeddingsStorage.ValueType  # 2
 
-    ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    DEFAULT_LANGUAGE_FIELD_NUMBER: _builtins.int
-    DEFAULT_WORKFLOW_ID_FIELD_NUMBER: _builtins.int
-    DEFAULT_WORKFLOW_FIELD_NUMBER: _builtins.int
-    USER_ID_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    MODIFIED_AT_FIELD_NUMBER: _builtins.int
-    LEGAL_CONSENT_STATUS_FIELD_NUMBER: _builtins.int
-    METADATA_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    SAMPLE_MS_FIELD_NUMBER: _builtins.int
-    VISIBILITY_FIELD_NUMBER: _builtins.int
-    DATA_TIER_ID_FIELD_NUMBER: _builtins.int
-    IS_STARRED_FIELD_NUMBER: _builtins.int
-    STAR_COUNT_FIELD_NUMBER: _builtins.int
-    NOTES_FIELD_NUMBER: _builtins.int
-    IMAGE_FIELD_NUMBER: _builtins.int
-    IS_TEMPLATE_FIELD_NUMBER: _builtins.int
-    EXTRA_INFO_FIELD_NUMBER: _builtins.int
-    EMBEDDINGS_STORAGE_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    name: _builtins.str
-    default_language: _builtins.str
-    default_workflow_id: _builtins.str
-    user_id: _builtins.str
-    legal_consent_status: _builtins.int
-    description: _builtins.str
-    sample_ms: _builtins.int
-    data_tier_id: _builtins.str
-    is_starred: _builtins.bool
-    star_count: _builtins.int
-    notes: _builtins.str
+    ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    DEFAULT_LANGUAGE_FIELD_NUMBER: builtins.int
+    DEFAULT_WORKFLOW_ID_FIELD_NUMBER: builtins.int
+    DEFAULT_WORKFLOW_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    MODIFIED_AT_FIELD_NUMBER: builtins.int
+    LEGAL_CONSENT_STATUS_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    SAMPLE_MS_FIELD_NUMBER: builtins.int
+    VISIBILITY_FIELD_NUMBER: builtins.int
+    DATA_TIER_ID_FIELD_NUMBER: builtins.int
+    IS_STARRED_FIELD_NUMBER: builtins.int
+    STAR_COUNT_FIELD_NUMBER: builtins.int
+    NOTES_FIELD_NUMBER: builtins.int
+    IMAGE_FIELD_NUMBER: builtins.int
+    IS_TEMPLATE_FIELD_NUMBER: builtins.int
+    EXTRA_INFO_FIELD_NUMBER: builtins.int
+    EMBEDDINGS_STORAGE_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    name: builtins.str
+    default_language: builtins.str
+    default_workflow_id: builtins.str
+    user_id: builtins.str
+    legal_consent_status: builtins.int
+    description: builtins.str
+    sample_ms: builtins.int
+    data_tier_id: builtins.str
+    is_starred: builtins.bool
+    star_count: builtins.int
+    notes: builtins.str
     embeddings_storage: Global___App.EmbeddingsStorage.ValueType
-    @_builtins.property
-    def default_workflow(self) -> _workflow_pb2.Workflow: ...
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def modified_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def metadata(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
-    def visibility(self) -> _common_pb2.Visibility: ...
-    @_builtins.property
-    def image(self) -> _image_pb2.Image: ...
-    @_builtins.property
-    def is_template(self) -> _wrappers_pb2.BoolValue: ...
-    @_builtins.property
+    @property
+    def default_workflow(self) -> postil.v1.workflow_pb2.Workflow: ...
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def modified_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def metadata(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
+    def visibility(self) -> postil.v1.common_pb2.Visibility: ...
+    @property
+    def image(self) -> postil.v1.image_pb2.Image: ...
+    @property
+    def is_template(self) -> google.protobuf.wrappers_pb2.BoolValue: ...
+    @property
     def extra_info(self) -> Global___AppExtraInfo: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        name: _builtins.str = ...,
-        default_language: _builtins.str = ...,
-        default_workflow_id: _builtins.str = ...,
-        default_workflow: _workflow_pb2.Workflow | None = ...,
-        user_id: _builtins.str = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        modified_at: _timestamp_pb2.Timestamp | None = ...,
-        legal_consent_status: _builtins.int = ...,
-        metadata: _struct_pb2.Struct | None = ...,
-        description: _builtins.str = ...,
-        sample_ms: _builtins.int = ...,
-        visibility: _common_pb2.Visibility | None = ...,
-        data_tier_id: _builtins.str = ...,
-        is_starred: _builtins.bool = ...,
-        star_count: _builtins.int = ...,
-        notes: _builtins.str = ...,
-        image: _image_pb2.Image | None = ...,
-        is_template: _wrappers_pb2.BoolValue | None = ...,
+        id: builtins.str = ...,
+        name: builtins.str = ...,
+        default_language: builtins.str = ...,
+        default_workflow_id: builtins.str = ...,
+        default_workflow: postil.v1.workflow_pb2.Workflow | None = ...,
+        user_id: builtins.str = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        modified_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        legal_consent_status: builtins.int = ...,
+        metadata: google.protobuf.struct_pb2.Struct | None = ...,
+        description: builtins.str = ...,
+        sample_ms: builtins.int = ...,
+        visibility: postil.v1.common_pb2.Visibility | None = ...,
+        data_tier_id: builtins.str = ...,
+        is_starred: builtins.bool = ...,
+        star_count: builtins.int = ...,
+        notes: builtins.str = ...,
+        image: postil.v1.image_pb2.Image | None = ...,
+        is_template: google.protobuf.wrappers_pb2.BoolValue | None = ...,
         extra_info: Global___AppExtraInfo | None = ...,
         embeddings_storage: Global___App.EmbeddingsStorage.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "default_workflow", b"default_workflow", "extra_info", b"extra_info", "image", b"image", "is_template", b"is_template", "metadata", b"metadata", "modified_at", b"modified_at", "visibility", b"visibility"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "data_tier_id", b"data_tier_id", "default_language", b"default_language", "default_workflow", b"default_workflow", "default_workflow_id", b"default_workflow_id", "description", b"description", "embeddings_storage", b"embeddings_storage", "extra_info", b"extra_info", "id", b"id", "image", b"image", "is_starred", b"is_starred", "is_template", b"is_template", "legal_consent_status", b"legal_consent_status", "metadata", b"metadata", "modified_at", b"modified_at", "name", b"name", "notes", b"notes", "sample_ms", b"sample_ms", "star_count", b"star_count", "user_id", b"user_id", "visibility", b"visibility"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "default_workflow", b"default_workflow", "extra_info", b"extra_info", "image", b"image", "is_template", b"is_template", "metadata", b"metadata", "modified_at", b"modified_at", "visibility", b"visibility"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "data_tier_id", b"data_tier_id", "default_language", b"default_language", "default_workflow", b"default_workflow", "default_workflow_id", b"default_workflow_id", "description", b"description", "embeddings_storage", b"embeddings_storage", "extra_info", b"extra_info", "id", b"id", "image", b"image", "is_starred", b"is_starred", "is_template", b"is_template", "legal_consent_status", b"legal_consent_status", "metadata", b"metadata", "modified_at", b"modified_at", "name", b"name", "notes", b"notes", "sample_ms", b"sample_ms", "star_count", b"star_count", "user_id", b"user_id", "visibility", b"visibility"]) -> None: ...
 
-Global___App: _TypeAlias = App  # noqa: Y015
+Global___App: typing_extensions.TypeAlias = App
 
-@_typing.final
-class AppExtraInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class AppExtraInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    SEARCH_REVISION_MARKER_FIELD_NUMBER: _builtins.int
-    COUNTS_FIELD_NUMBER: _builtins.int
-    search_revision_marker: _builtins.str
-    @_builtins.property
+    SEARCH_REVISION_MARKER_FIELD_NUMBER: builtins.int
+    COUNTS_FIELD_NUMBER: builtins.int
+    search_revision_marker: builtins.str
+    @property
     def counts(self) -> Global___AppResourceCounts: ...
     def __init__(
         self,
         *,
-        search_revision_marker: _builtins.str = ...,
+        search_revision_marker: builtins.str = ...,
         counts: Global___AppResourceCounts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "search_revision_marker", b"search_revision_marker"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["counts", b"counts"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["counts", b"counts", "search_revision_marker", b"search_revision_marker"]) -> None: ...
 
-Global___AppExtraInfo: _TypeAlias = AppExtraInfo  # noqa: Y015
+Global___AppExtraInfo: typing_extensions.TypeAlias = AppExtraInfo
 
-@_typing.final
-class AppResourceCounts(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class AppResourceCounts(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    DATASETS_FIELD_NUMBER: _builtins.int
-    MODELS_FIELD_NUMBER: _builtins.int
-    WORKFLOWS_FIELD_NUMBER: _builtins.int
-    INPUTS_FIELD_NUMBER: _builtins.int
-    PIPELINES_FIELD_NUMBER: _builtins.int
-    datasets: _builtins.int
-    models: _builtins.int
-    workflows: _builtins.int
-    inputs: _builtins.int
-    pipelines: _builtins.int
+    DATASETS_FIELD_NUMBER: builtins.int
+    MODELS_FIELD_NUMBER: builtins.int
+    WORKFLOWS_FIELD_NUMBER: builtins.int
+    INPUTS_FIELD_NUMBER: builtins.int
+    PIPELINES_FIELD_NUMBER: builtins.int
+    datasets: builtins.int
+    models: builtins.int
+    workflows: builtins.int
+    inputs: builtins.int
+    pipelines: builtins.int
     def __init__(
         self,
         *,
-        datasets: _builtins.int = ...,
-        models: _builtins.int = ...,
-        workflows: _builtins.int = ...,
-        inputs: _builtins.int = ...,
-        pipelines: _builtins.int = ...,
+        datasets: builtins.int = ...,
+        models: builtins.int = ...,
+        workflows: builtins.int = ...,
+        inputs: builtins.int = ...,
+        pipelines: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["datasets", b"datasets", "inputs", b"inputs", "models", b"models", "pipelines", b"pipelines", "workflows", b"workflows"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["datasets", b"datasets", "inputs", b"inputs", "models", b"models", "pipelines", b"pipelines", "workflows", b"workflows"]) -> None: ...
 
-Global___AppResourceCounts: _TypeAlias = AppResourceCounts  # noqa: Y015
+Global___AppResourceCounts: typing_extensions.TypeAlias = AppResourceCounts

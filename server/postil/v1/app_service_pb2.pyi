@@ -3,282 +3,257 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
-from postil.v1 import app_pb2 as _app_pb2
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import status_pb2 as _status_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
+import postil.v1.app_pb2
+import postil.v1.common_pb2
+import postil.v1.status_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class GetAppRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetAppRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ADDITIONAL_FIELDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def additional_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ADDITIONAL_FIELDS_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def additional_fields(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        additional_fields: _abc.Iterable[_builtins.str] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        additional_fields: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_fields", b"additional_fields", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["additional_fields", b"additional_fields", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___GetAppRequest: _TypeAlias = GetAppRequest  # noqa: Y015
+Global___GetAppRequest: typing_extensions.TypeAlias = GetAppRequest
 
-@_typing.final
-class SingleAppResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SingleAppResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    APP_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def app(self) -> _app_pb2.App: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    APP_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def app(self) -> postil.v1.app_pb2.App: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        app: _app_pb2.App | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        app: postil.v1.app_pb2.App | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["app", b"app", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["app", b"app", "status", b"status"]) -> None: ...
 
-Global___SingleAppResponse: _TypeAlias = SingleAppResponse  # noqa: Y015
+Global___SingleAppResponse: typing_extensions.TypeAlias = SingleAppResponse
 
-@_typing.final
-class ListAppsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListAppsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    ADDITIONAL_FIELDS_FIELD_NUMBER: _builtins.int
-    SORT_ASCENDING_FIELD_NUMBER: _builtins.int
-    SORT_BY_NAME_FIELD_NUMBER: _builtins.int
-    SORT_BY_MODIFIED_AT_FIELD_NUMBER: _builtins.int
-    SORT_BY_CREATED_AT_FIELD_NUMBER: _builtins.int
-    SORT_BY_STAR_COUNT_FIELD_NUMBER: _builtins.int
-    SORT_BY_ID_FIELD_NUMBER: _builtins.int
-    SORT_BY_RELEVANCE_FIELD_NUMBER: _builtins.int
-    FEATURED_ONLY_FIELD_NUMBER: _builtins.int
-    STARRED_ONLY_FIELD_NUMBER: _builtins.int
-    TEMPLATE_ONLY_FIELD_NUMBER: _builtins.int
-    VISIBILITY_FIELD_NUMBER: _builtins.int
-    SEARCH_FIELD_NUMBER: _builtins.int
-    QUERY_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    ID_FIELD_NUMBER: _builtins.int
-    page: _builtins.int
-    per_page: _builtins.int
-    sort_ascending: _builtins.bool
-    sort_by_name: _builtins.bool
-    sort_by_modified_at: _builtins.bool
-    sort_by_created_at: _builtins.bool
-    sort_by_star_count: _builtins.bool
-    sort_by_id: _builtins.bool
-    sort_by_relevance: _builtins.bool
-    featured_only: _builtins.bool
-    starred_only: _builtins.bool
-    template_only: _builtins.bool
-    search: _builtins.str
-    query: _builtins.str
-    name: _builtins.str
-    id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def additional_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def visibility(self) -> _common_pb2.Visibility: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    ADDITIONAL_FIELDS_FIELD_NUMBER: builtins.int
+    SORT_ASCENDING_FIELD_NUMBER: builtins.int
+    SORT_BY_NAME_FIELD_NUMBER: builtins.int
+    SORT_BY_MODIFIED_AT_FIELD_NUMBER: builtins.int
+    SORT_BY_CREATED_AT_FIELD_NUMBER: builtins.int
+    SORT_BY_STAR_COUNT_FIELD_NUMBER: builtins.int
+    SORT_BY_ID_FIELD_NUMBER: builtins.int
+    SORT_BY_RELEVANCE_FIELD_NUMBER: builtins.int
+    FEATURED_ONLY_FIELD_NUMBER: builtins.int
+    STARRED_ONLY_FIELD_NUMBER: builtins.int
+    TEMPLATE_ONLY_FIELD_NUMBER: builtins.int
+    VISIBILITY_FIELD_NUMBER: builtins.int
+    SEARCH_FIELD_NUMBER: builtins.int
+    QUERY_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    page: builtins.int
+    per_page: builtins.int
+    sort_ascending: builtins.bool
+    sort_by_name: builtins.bool
+    sort_by_modified_at: builtins.bool
+    sort_by_created_at: builtins.bool
+    sort_by_star_count: builtins.bool
+    sort_by_id: builtins.bool
+    sort_by_relevance: builtins.bool
+    featured_only: builtins.bool
+    starred_only: builtins.bool
+    template_only: builtins.bool
+    search: builtins.str
+    query: builtins.str
+    name: builtins.str
+    id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def additional_fields(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def visibility(self) -> postil.v1.common_pb2.Visibility: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
-        additional_fields: _abc.Iterable[_builtins.str] | None = ...,
-        sort_ascending: _builtins.bool = ...,
-        sort_by_name: _builtins.bool = ...,
-        sort_by_modified_at: _builtins.bool = ...,
-        sort_by_created_at: _builtins.bool = ...,
-        sort_by_star_count: _builtins.bool = ...,
-        sort_by_id: _builtins.bool = ...,
-        sort_by_relevance: _builtins.bool = ...,
-        featured_only: _builtins.bool = ...,
-        starred_only: _builtins.bool = ...,
-        template_only: _builtins.bool = ...,
-        visibility: _common_pb2.Visibility | None = ...,
-        search: _builtins.str = ...,
-        query: _builtins.str = ...,
-        name: _builtins.str = ...,
-        id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
+        additional_fields: collections.abc.Iterable[builtins.str] | None = ...,
+        sort_ascending: builtins.bool = ...,
+        sort_by_name: builtins.bool = ...,
+        sort_by_modified_at: builtins.bool = ...,
+        sort_by_created_at: builtins.bool = ...,
+        sort_by_star_count: builtins.bool = ...,
+        sort_by_id: builtins.bool = ...,
+        sort_by_relevance: builtins.bool = ...,
+        featured_only: builtins.bool = ...,
+        starred_only: builtins.bool = ...,
+        template_only: builtins.bool = ...,
+        visibility: postil.v1.common_pb2.Visibility | None = ...,
+        search: builtins.str = ...,
+        query: builtins.str = ...,
+        name: builtins.str = ...,
+        id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sort_by", b"sort_by", "sort_by_created_at", b"sort_by_created_at", "sort_by_id", b"sort_by_id", "sort_by_modified_at", b"sort_by_modified_at", "sort_by_name", b"sort_by_name", "sort_by_relevance", b"sort_by_relevance", "sort_by_star_count", b"sort_by_star_count", "user_app_id", b"user_app_id", "visibility", b"visibility"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_fields", b"additional_fields", "featured_only", b"featured_only", "id", b"id", "name", b"name", "page", b"page", "per_page", b"per_page", "query", b"query", "search", b"search", "sort_ascending", b"sort_ascending", "sort_by", b"sort_by", "sort_by_created_at", b"sort_by_created_at", "sort_by_id", b"sort_by_id", "sort_by_modified_at", b"sort_by_modified_at", "sort_by_name", b"sort_by_name", "sort_by_relevance", b"sort_by_relevance", "sort_by_star_count", b"sort_by_star_count", "starred_only", b"starred_only", "template_only", b"template_only", "user_app_id", b"user_app_id", "visibility", b"visibility"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_sort_by: _TypeAlias = _typing.Literal["sort_by_name", "sort_by_modified_at", "sort_by_created_at", "sort_by_star_count", "sort_by_id", "sort_by_relevance"]  # noqa: Y015
-    _WhichOneofArgType_sort_by: _TypeAlias = _typing.Literal["sort_by", b"sort_by"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_sort_by) -> _WhichOneofReturnType_sort_by | None: ...
+    def HasField(self, field_name: typing.Literal["sort_by", b"sort_by", "sort_by_created_at", b"sort_by_created_at", "sort_by_id", b"sort_by_id", "sort_by_modified_at", b"sort_by_modified_at", "sort_by_name", b"sort_by_name", "sort_by_relevance", b"sort_by_relevance", "sort_by_star_count", b"sort_by_star_count", "user_app_id", b"user_app_id", "visibility", b"visibility"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["additional_fields", b"additional_fields", "featured_only", b"featured_only", "id", b"id", "name", b"name", "page", b"page", "per_page", b"per_page", "query", b"query", "search", b"search", "sort_ascending", b"sort_ascending", "sort_by", b"sort_by", "sort_by_created_at", b"sort_by_created_at", "sort_by_id", b"sort_by_id", "sort_by_modified_at", b"sort_by_modified_at", "sort_by_name", b"sort_by_name", "sort_by_relevance", b"sort_by_relevance", "sort_by_star_count", b"sort_by_star_count", "starred_only", b"starred_only", "template_only", b"template_only", "user_app_id", b"user_app_id", "visibility", b"visibility"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["sort_by", b"sort_by"]) -> typing.Literal["sort_by_name", "sort_by_modified_at", "sort_by_created_at", "sort_by_star_count", "sort_by_id", "sort_by_relevance"] | None: ...
 
-Global___ListAppsRequest: _TypeAlias = ListAppsRequest  # noqa: Y015
+Global___ListAppsRequest: typing_extensions.TypeAlias = ListAppsRequest
 
-@_typing.final
-class MultiAppResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiAppResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    APPS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def apps(self) -> _containers.RepeatedCompositeFieldContainer[_app_pb2.App]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    APPS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def apps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.app_pb2.App]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        apps: _abc.Iterable[_app_pb2.App] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        apps: collections.abc.Iterable[postil.v1.app_pb2.App] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apps", b"apps", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["apps", b"apps", "status", b"status"]) -> None: ...
 
-Global___MultiAppResponse: _TypeAlias = MultiAppResponse  # noqa: Y015
+Global___MultiAppResponse: typing_extensions.TypeAlias = MultiAppResponse
 
-@_typing.final
-class DeleteAppRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteAppRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> None: ...
 
-Global___DeleteAppRequest: _TypeAlias = DeleteAppRequest  # noqa: Y015
+Global___DeleteAppRequest: typing_extensions.TypeAlias = DeleteAppRequest
 
-@_typing.final
-class PostAppsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostAppsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    APPS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def apps(self) -> _containers.RepeatedCompositeFieldContainer[_app_pb2.App]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    APPS_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def apps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.app_pb2.App]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        apps: _abc.Iterable[_app_pb2.App] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        apps: collections.abc.Iterable[postil.v1.app_pb2.App] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apps", b"apps", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["apps", b"apps", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostAppsRequest: _TypeAlias = PostAppsRequest  # noqa: Y015
+Global___PostAppsRequest: typing_extensions.TypeAlias = PostAppsRequest
 
-@_typing.final
-class PatchAppsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PatchAppsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    APPS_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    METADATA_ACTION_FIELD_NUMBER: _builtins.int
-    REINDEX_FIELD_NUMBER: _builtins.int
-    action: _builtins.str
-    reindex: _builtins.bool
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def apps(self) -> _containers.RepeatedCompositeFieldContainer[_app_pb2.App]: ...
-    @_builtins.property
-    def metadata_action(self) -> _common_pb2.PatchAction: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    APPS_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    METADATA_ACTION_FIELD_NUMBER: builtins.int
+    REINDEX_FIELD_NUMBER: builtins.int
+    action: builtins.str
+    reindex: builtins.bool
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def apps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.app_pb2.App]: ...
+    @property
+    def metadata_action(self) -> postil.v1.common_pb2.PatchAction: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        apps: _abc.Iterable[_app_pb2.App] | None = ...,
-        action: _builtins.str = ...,
-        metadata_action: _common_pb2.PatchAction | None = ...,
-        reindex: _builtins.bool = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        apps: collections.abc.Iterable[postil.v1.app_pb2.App] | None = ...,
+        action: builtins.str = ...,
+        metadata_action: postil.v1.common_pb2.PatchAction | None = ...,
+        reindex: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata_action", b"metadata_action", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "apps", b"apps", "metadata_action", b"metadata_action", "reindex", b"reindex", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["metadata_action", b"metadata_action", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "apps", b"apps", "metadata_action", b"metadata_action", "reindex", b"reindex", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PatchAppsRequest: _TypeAlias = PatchAppsRequest  # noqa: Y015
+Global___PatchAppsRequest: typing_extensions.TypeAlias = PatchAppsRequest
 
-@_typing.final
-class PatchAppRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PatchAppRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    APP_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    METADATA_ACTION_FIELD_NUMBER: _builtins.int
-    REINDEX_FIELD_NUMBER: _builtins.int
-    action: _builtins.str
-    reindex: _builtins.bool
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def app(self) -> _app_pb2.App: ...
-    @_builtins.property
-    def metadata_action(self) -> _common_pb2.PatchAction: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    APP_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    METADATA_ACTION_FIELD_NUMBER: builtins.int
+    REINDEX_FIELD_NUMBER: builtins.int
+    action: builtins.str
+    reindex: builtins.bool
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def app(self) -> postil.v1.app_pb2.App: ...
+    @property
+    def metadata_action(self) -> postil.v1.common_pb2.PatchAction: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        app: _app_pb2.App | None = ...,
-        action: _builtins.str = ...,
-        metadata_action: _common_pb2.PatchAction | None = ...,
-        reindex: _builtins.bool = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        app: postil.v1.app_pb2.App | None = ...,
+        action: builtins.str = ...,
+        metadata_action: postil.v1.common_pb2.PatchAction | None = ...,
+        reindex: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "metadata_action", b"metadata_action", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "metadata_action", b"metadata_action", "reindex", b"reindex", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["app", b"app", "metadata_action", b"metadata_action", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "app", b"app", "metadata_action", b"metadata_action", "reindex", b"reindex", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PatchAppRequest: _TypeAlias = PatchAppRequest  # noqa: Y015
+Global___PatchAppRequest: typing_extensions.TypeAlias = PatchAppRequest

@@ -6,7 +6,7 @@ import warnings
 from postil.v1 import app_service_pb2 as postil_dot_v1_dot_app__service__pb2
 from postil.v1 import status_pb2 as postil_dot_v1_dot_status__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class AppsStub:
+class AppsStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -67,7 +67,7 @@ class AppsStub:
                 _registered_method=True)
 
 
-class AppsServicer:
+class AppsServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def GetApp(self, request, context):
@@ -147,7 +147,7 @@ def add_AppsServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Apps:
+class Apps(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod

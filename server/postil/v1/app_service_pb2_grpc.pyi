@@ -3,93 +3,262 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from grpc import aio as _aio
-from postil.v1 import app_service_pb2 as _app_service_pb2
-from postil.v1 import status_pb2 as _status_pb2
-import abc as _abc_1
-import grpc as _grpc
+import abc
+import collections.abc
+import grpc
+import grpc.aio
+import postil.v1.app_service_pb2
+import postil.v1.status_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
+if sys.version_info >= (3, 13):
+    import typing as typing_extensions
 else:
-    from typing_extensions import Self as _Self
+    import typing_extensions
 
-_T = _typing.TypeVar("_T")
+_T = typing.TypeVar("_T")
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
+_AppsGetAppType = typing_extensions.TypeVar(
+    '_AppsGetAppType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.GetAppRequest,
+        postil.v1.app_service_pb2.SingleAppResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.GetAppRequest,
+        postil.v1.app_service_pb2.SingleAppResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.GetAppRequest,
+        postil.v1.app_service_pb2.SingleAppResponse,
+    ],
+)
 
-class AppsStub:
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> AppsAsyncStub: ...
-    GetApp: _grpc.UnaryUnaryMultiCallable[_app_service_pb2.GetAppRequest, _app_service_pb2.SingleAppResponse]
-    ListApps: _grpc.UnaryUnaryMultiCallable[_app_service_pb2.ListAppsRequest, _app_service_pb2.MultiAppResponse]
-    DeleteApp: _grpc.UnaryUnaryMultiCallable[_app_service_pb2.DeleteAppRequest, _status_pb2.BaseResponse]
-    PostApps: _grpc.UnaryUnaryMultiCallable[_app_service_pb2.PostAppsRequest, _app_service_pb2.MultiAppResponse]
-    PatchApps: _grpc.UnaryUnaryMultiCallable[_app_service_pb2.PatchAppsRequest, _app_service_pb2.MultiAppResponse]
-    PatchApp: _grpc.UnaryUnaryMultiCallable[_app_service_pb2.PatchAppRequest, _app_service_pb2.SingleAppResponse]
+_AppsListAppsType = typing_extensions.TypeVar(
+    '_AppsListAppsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.ListAppsRequest,
+        postil.v1.app_service_pb2.MultiAppResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.ListAppsRequest,
+        postil.v1.app_service_pb2.MultiAppResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.ListAppsRequest,
+        postil.v1.app_service_pb2.MultiAppResponse,
+    ],
+)
 
-@_typing.type_check_only
-class AppsAsyncStub(AppsStub):
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    GetApp: _aio.UnaryUnaryMultiCallable[_app_service_pb2.GetAppRequest, _app_service_pb2.SingleAppResponse]  # type: ignore[assignment]
-    ListApps: _aio.UnaryUnaryMultiCallable[_app_service_pb2.ListAppsRequest, _app_service_pb2.MultiAppResponse]  # type: ignore[assignment]
-    DeleteApp: _aio.UnaryUnaryMultiCallable[_app_service_pb2.DeleteAppRequest, _status_pb2.BaseResponse]  # type: ignore[assignment]
-    PostApps: _aio.UnaryUnaryMultiCallable[_app_service_pb2.PostAppsRequest, _app_service_pb2.MultiAppResponse]  # type: ignore[assignment]
-    PatchApps: _aio.UnaryUnaryMultiCallable[_app_service_pb2.PatchAppsRequest, _app_service_pb2.MultiAppResponse]  # type: ignore[assignment]
-    PatchApp: _aio.UnaryUnaryMultiCallable[_app_service_pb2.PatchAppRequest, _app_service_pb2.SingleAppResponse]  # type: ignore[assignment]
+_AppsDeleteAppType = typing_extensions.TypeVar(
+    '_AppsDeleteAppType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.DeleteAppRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.DeleteAppRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.DeleteAppRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
 
-class AppsServicer(metaclass=_abc_1.ABCMeta):
-    @_abc_1.abstractmethod
+_AppsPostAppsType = typing_extensions.TypeVar(
+    '_AppsPostAppsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.PostAppsRequest,
+        postil.v1.app_service_pb2.MultiAppResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.PostAppsRequest,
+        postil.v1.app_service_pb2.MultiAppResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.PostAppsRequest,
+        postil.v1.app_service_pb2.MultiAppResponse,
+    ],
+)
+
+_AppsPatchAppsType = typing_extensions.TypeVar(
+    '_AppsPatchAppsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.PatchAppsRequest,
+        postil.v1.app_service_pb2.MultiAppResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.PatchAppsRequest,
+        postil.v1.app_service_pb2.MultiAppResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.PatchAppsRequest,
+        postil.v1.app_service_pb2.MultiAppResponse,
+    ],
+)
+
+_AppsPatchAppType = typing_extensions.TypeVar(
+    '_AppsPatchAppType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.PatchAppRequest,
+        postil.v1.app_service_pb2.SingleAppResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.PatchAppRequest,
+        postil.v1.app_service_pb2.SingleAppResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.PatchAppRequest,
+        postil.v1.app_service_pb2.SingleAppResponse,
+    ],
+)
+
+class AppsStub(typing.Generic[_AppsGetAppType, _AppsListAppsType, _AppsDeleteAppType, _AppsPostAppsType, _AppsPatchAppsType, _AppsPatchAppType]):
+    @typing.overload
+    def __init__(self: AppsStub[
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.app_service_pb2.GetAppRequest,
+            postil.v1.app_service_pb2.SingleAppResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.app_service_pb2.ListAppsRequest,
+            postil.v1.app_service_pb2.MultiAppResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.app_service_pb2.DeleteAppRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.app_service_pb2.PostAppsRequest,
+            postil.v1.app_service_pb2.MultiAppResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.app_service_pb2.PatchAppsRequest,
+            postil.v1.app_service_pb2.MultiAppResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.app_service_pb2.PatchAppRequest,
+            postil.v1.app_service_pb2.SingleAppResponse,
+        ],
+    ], channel: grpc.Channel) -> None: ...
+
+    @typing.overload
+    def __init__(self: AppsStub[
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.app_service_pb2.GetAppRequest,
+            postil.v1.app_service_pb2.SingleAppResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.app_service_pb2.ListAppsRequest,
+            postil.v1.app_service_pb2.MultiAppResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.app_service_pb2.DeleteAppRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.app_service_pb2.PostAppsRequest,
+            postil.v1.app_service_pb2.MultiAppResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.app_service_pb2.PatchAppsRequest,
+            postil.v1.app_service_pb2.MultiAppResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.app_service_pb2.PatchAppRequest,
+            postil.v1.app_service_pb2.SingleAppResponse,
+        ],
+    ], channel: grpc.aio.Channel) -> None: ...
+
+    GetApp: _AppsGetAppType
+
+    ListApps: _AppsListAppsType
+
+    DeleteApp: _AppsDeleteAppType
+
+    PostApps: _AppsPostAppsType
+
+    PatchApps: _AppsPatchAppsType
+
+    PatchApp: _AppsPatchAppType
+
+AppsAsyncStub: typing_extensions.TypeAlias = AppsStub[
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.GetAppRequest,
+        postil.v1.app_service_pb2.SingleAppResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.ListAppsRequest,
+        postil.v1.app_service_pb2.MultiAppResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.DeleteAppRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.PostAppsRequest,
+        postil.v1.app_service_pb2.MultiAppResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.PatchAppsRequest,
+        postil.v1.app_service_pb2.MultiAppResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.app_service_pb2.PatchAppRequest,
+        postil.v1.app_service_pb2.SingleAppResponse,
+    ],
+]
+
+class AppsServicer(metaclass=abc.ABCMeta):
+    @abc.abstractmethod
     def GetApp(
         self,
-        request: _app_service_pb2.GetAppRequest,
+        request: postil.v1.app_service_pb2.GetAppRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_app_service_pb2.SingleAppResponse, _abc.Awaitable[_app_service_pb2.SingleAppResponse]]: ...
+    ) -> typing.Union[postil.v1.app_service_pb2.SingleAppResponse, collections.abc.Awaitable[postil.v1.app_service_pb2.SingleAppResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListApps(
         self,
-        request: _app_service_pb2.ListAppsRequest,
+        request: postil.v1.app_service_pb2.ListAppsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_app_service_pb2.MultiAppResponse, _abc.Awaitable[_app_service_pb2.MultiAppResponse]]: ...
+    ) -> typing.Union[postil.v1.app_service_pb2.MultiAppResponse, collections.abc.Awaitable[postil.v1.app_service_pb2.MultiAppResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteApp(
         self,
-        request: _app_service_pb2.DeleteAppRequest,
+        request: postil.v1.app_service_pb2.DeleteAppRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_pb2.BaseResponse, _abc.Awaitable[_status_pb2.BaseResponse]]: ...
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostApps(
         self,
-        request: _app_service_pb2.PostAppsRequest,
+        request: postil.v1.app_service_pb2.PostAppsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_app_service_pb2.MultiAppResponse, _abc.Awaitable[_app_service_pb2.MultiAppResponse]]: ...
+    ) -> typing.Union[postil.v1.app_service_pb2.MultiAppResponse, collections.abc.Awaitable[postil.v1.app_service_pb2.MultiAppResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PatchApps(
         self,
-        request: _app_service_pb2.PatchAppsRequest,
+        request: postil.v1.app_service_pb2.PatchAppsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_app_service_pb2.MultiAppResponse, _abc.Awaitable[_app_service_pb2.MultiAppResponse]]: ...
+    ) -> typing.Union[postil.v1.app_service_pb2.MultiAppResponse, collections.abc.Awaitable[postil.v1.app_service_pb2.MultiAppResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PatchApp(
         self,
-        request: _app_service_pb2.PatchAppRequest,
+        request: postil.v1.app_service_pb2.PatchAppRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_app_service_pb2.SingleAppResponse, _abc.Awaitable[_app_service_pb2.SingleAppResponse]]: ...
+    ) -> typing.Union[postil.v1.app_service_pb2.SingleAppResponse, collections.abc.Awaitable[postil.v1.app_service_pb2.SingleAppResponse]]: ...
 
-def add_AppsServicer_to_server(servicer: AppsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_AppsServicer_to_server(servicer: AppsServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

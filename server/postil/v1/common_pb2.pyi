@@ -3,53 +3,49 @@
 isort:skip_file
 """
 
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-import builtins as _builtins
+import builtins
+import google.protobuf.descriptor
+import google.protobuf.internal.enum_type_wrapper
+import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class UserAppIDSet(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class UserAppIDSet(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_ID_FIELD_NUMBER: _builtins.int
-    APP_ID_FIELD_NUMBER: _builtins.int
-    user_id: _builtins.str
-    app_id: _builtins.str
+    USER_ID_FIELD_NUMBER: builtins.int
+    APP_ID_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    app_id: builtins.str
     def __init__(
         self,
         *,
-        user_id: _builtins.str = ...,
-        app_id: _builtins.str = ...,
+        user_id: builtins.str = ...,
+        app_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "user_id", b"user_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["app_id", b"app_id", "user_id", b"user_id"]) -> None: ...
 
-Global___UserAppIDSet: _TypeAlias = UserAppIDSet  # noqa: Y015
+Global___UserAppIDSet: typing_extensions.TypeAlias = UserAppIDSet
 
-@_typing.final
-class Visibility(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Visibility(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     class _Gettable:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
 
-    class _GettableEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Visibility._Gettable.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
+    class _GettableEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Visibility._Gettable.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
         UNKNOWN_VISIBILITY: Visibility._Gettable.ValueType  # 0
         PRIVATE: Visibility._Gettable.ValueType  # 10
         ORG: Visibility._Gettable.ValueType  # 30
@@ -61,110 +57,91 @@ class Visibility(_message.Message):
     ORG: Visibility.Gettable.ValueType  # 30
     PUBLIC: Visibility.Gettable.ValueType  # 50
 
-    GETTABLE_FIELD_NUMBER: _builtins.int
+    GETTABLE_FIELD_NUMBER: builtins.int
     gettable: Global___Visibility.Gettable.ValueType
     def __init__(
         self,
         *,
         gettable: Global___Visibility.Gettable.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gettable", b"gettable"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["gettable", b"gettable"]) -> None: ...
 
-Global___Visibility: _TypeAlias = Visibility  # noqa: Y015
+Global___Visibility: typing_extensions.TypeAlias = Visibility
 
-@_typing.final
-class FullTag(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class FullTag(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    ID_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    id: _builtins.str
+    NAME_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    id: builtins.str
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        id: _builtins.str = ...,
+        name: builtins.str = ...,
+        id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "name", b"name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "name", b"name"]) -> None: ...
 
-Global___FullTag: _TypeAlias = FullTag  # noqa: Y015
+Global___FullTag: typing_extensions.TypeAlias = FullTag
 
-@_typing.final
-class TimeRange(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class TimeRange(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    START_TIME_FIELD_NUMBER: _builtins.int
-    END_TIME_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def start_time(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    START_TIME_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    @property
+    def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
-        start_time: _timestamp_pb2.Timestamp | None = ...,
-        end_time: _timestamp_pb2.Timestamp | None = ...,
+        start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "start_time", b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["end_time", b"end_time", "start_time", b"start_time"]) -> None: ...
 
-Global___TimeRange: _TypeAlias = TimeRange  # noqa: Y015
+Global___TimeRange: typing_extensions.TypeAlias = TimeRange
 
-@_typing.final
-class Pagination(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Pagination(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    page: _builtins.int
-    per_page: _builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    page: builtins.int
+    per_page: builtins.int
     def __init__(
         self,
         *,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "per_page", b"per_page"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page", b"page", "per_page", b"per_page"]) -> None: ...
 
-Global___Pagination: _TypeAlias = Pagination  # noqa: Y015
+Global___Pagination: typing_extensions.TypeAlias = Pagination
 
-@_typing.final
-class PatchAction(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PatchAction(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    OP_FIELD_NUMBER: _builtins.int
-    MERGE_CONFLICT_RESOLUTION_FIELD_NUMBER: _builtins.int
-    PATH_FIELD_NUMBER: _builtins.int
-    op: _builtins.str
-    merge_conflict_resolution: _builtins.str
-    path: _builtins.str
+    OP_FIELD_NUMBER: builtins.int
+    MERGE_CONFLICT_RESOLUTION_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    op: builtins.str
+    merge_conflict_resolution: builtins.str
+    path: builtins.str
     def __init__(
         self,
         *,
-        op: _builtins.str = ...,
-        merge_conflict_resolution: _builtins.str = ...,
-        path: _builtins.str = ...,
+        op: builtins.str = ...,
+        merge_conflict_resolution: builtins.str = ...,
+        path: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["merge_conflict_resolution", b"merge_conflict_resolution", "op", b"op", "path", b"path"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["merge_conflict_resolution", b"merge_conflict_resolution", "op", b"op", "path", b"path"]) -> None: ...
 
-Global___PatchAction: _TypeAlias = PatchAction  # noqa: Y015
+Global___PatchAction: typing_extensions.TypeAlias = PatchAction

@@ -3,258 +3,233 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import struct_pb2 as _struct_pb2
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf.internal import containers as _containers
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import image_pb2 as _image_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
+import google.protobuf.struct_pb2
+import google.protobuf.timestamp_pb2
+import postil.v1.common_pb2
+import postil.v1.image_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class Concept(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Concept(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    LANGUAGE_FIELD_NUMBER: _builtins.int
-    APP_ID_FIELD_NUMBER: _builtins.int
-    DEFINITION_FIELD_NUMBER: _builtins.int
-    VOCAB_ID_FIELD_NUMBER: _builtins.int
-    VISIBILITY_FIELD_NUMBER: _builtins.int
-    USER_ID_FIELD_NUMBER: _builtins.int
-    KEYPOINT_INFO_FIELD_NUMBER: _builtins.int
-    EXTRA_INFO_FIELD_NUMBER: _builtins.int
-    METADATA_FIELD_NUMBER: _builtins.int
-    IMAGE_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    name: _builtins.str
-    value: _builtins.float
-    language: _builtins.str
-    app_id: _builtins.str
-    definition: _builtins.str
-    vocab_id: _builtins.str
-    user_id: _builtins.str
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def visibility(self) -> _common_pb2.Visibility: ...
-    @_builtins.property
+    ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    LANGUAGE_FIELD_NUMBER: builtins.int
+    APP_ID_FIELD_NUMBER: builtins.int
+    DEFINITION_FIELD_NUMBER: builtins.int
+    VOCAB_ID_FIELD_NUMBER: builtins.int
+    VISIBILITY_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    KEYPOINT_INFO_FIELD_NUMBER: builtins.int
+    EXTRA_INFO_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    IMAGE_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    name: builtins.str
+    value: builtins.float
+    language: builtins.str
+    app_id: builtins.str
+    definition: builtins.str
+    vocab_id: builtins.str
+    user_id: builtins.str
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def visibility(self) -> postil.v1.common_pb2.Visibility: ...
+    @property
     def keypoint_info(self) -> Global___KeypointInfo: ...
-    @_builtins.property
+    @property
     def extra_info(self) -> Global___ConceptExtraInfo: ...
-    @_builtins.property
-    def metadata(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
-    def image(self) -> _image_pb2.Image: ...
+    @property
+    def metadata(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
+    def image(self) -> postil.v1.image_pb2.Image: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        name: _builtins.str = ...,
-        value: _builtins.float = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        language: _builtins.str = ...,
-        app_id: _builtins.str = ...,
-        definition: _builtins.str = ...,
-        vocab_id: _builtins.str = ...,
-        visibility: _common_pb2.Visibility | None = ...,
-        user_id: _builtins.str = ...,
+        id: builtins.str = ...,
+        name: builtins.str = ...,
+        value: builtins.float = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        language: builtins.str = ...,
+        app_id: builtins.str = ...,
+        definition: builtins.str = ...,
+        vocab_id: builtins.str = ...,
+        visibility: postil.v1.common_pb2.Visibility | None = ...,
+        user_id: builtins.str = ...,
         keypoint_info: Global___KeypointInfo | None = ...,
         extra_info: Global___ConceptExtraInfo | None = ...,
-        metadata: _struct_pb2.Struct | None = ...,
-        image: _image_pb2.Image | None = ...,
+        metadata: google.protobuf.struct_pb2.Struct | None = ...,
+        image: postil.v1.image_pb2.Image | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "extra_info", b"extra_info", "image", b"image", "keypoint_info", b"keypoint_info", "metadata", b"metadata", "visibility", b"visibility"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "created_at", b"created_at", "definition", b"definition", "extra_info", b"extra_info", "id", b"id", "image", b"image", "keypoint_info", b"keypoint_info", "language", b"language", "metadata", b"metadata", "name", b"name", "user_id", b"user_id", "value", b"value", "visibility", b"visibility", "vocab_id", b"vocab_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "extra_info", b"extra_info", "image", b"image", "keypoint_info", b"keypoint_info", "metadata", b"metadata", "visibility", b"visibility"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["app_id", b"app_id", "created_at", b"created_at", "definition", b"definition", "extra_info", b"extra_info", "id", b"id", "image", b"image", "keypoint_info", b"keypoint_info", "language", b"language", "metadata", b"metadata", "name", b"name", "user_id", b"user_id", "value", b"value", "visibility", b"visibility", "vocab_id", b"vocab_id"]) -> None: ...
 
-Global___Concept: _TypeAlias = Concept  # noqa: Y015
+Global___Concept: typing_extensions.TypeAlias = Concept
 
-@_typing.final
-class KeypointInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class KeypointInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    KEYPOINT_NAMES_FIELD_NUMBER: _builtins.int
-    SKELETON_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def keypoint_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def skeleton(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeypointEdge]: ...
+    KEYPOINT_NAMES_FIELD_NUMBER: builtins.int
+    SKELETON_FIELD_NUMBER: builtins.int
+    @property
+    def keypoint_names(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def skeleton(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___KeypointEdge]: ...
     def __init__(
         self,
         *,
-        keypoint_names: _abc.Iterable[_builtins.str] | None = ...,
-        skeleton: _abc.Iterable[Global___KeypointEdge] | None = ...,
+        keypoint_names: collections.abc.Iterable[builtins.str] | None = ...,
+        skeleton: collections.abc.Iterable[Global___KeypointEdge] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keypoint_names", b"keypoint_names", "skeleton", b"skeleton"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["keypoint_names", b"keypoint_names", "skeleton", b"skeleton"]) -> None: ...
 
-Global___KeypointInfo: _TypeAlias = KeypointInfo  # noqa: Y015
+Global___KeypointInfo: typing_extensions.TypeAlias = KeypointInfo
 
-@_typing.final
-class KeypointEdge(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class KeypointEdge(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    K1_FIELD_NUMBER: _builtins.int
-    K2_FIELD_NUMBER: _builtins.int
-    k1: _builtins.int
-    k2: _builtins.int
+    K1_FIELD_NUMBER: builtins.int
+    K2_FIELD_NUMBER: builtins.int
+    k1: builtins.int
+    k2: builtins.int
     def __init__(
         self,
         *,
-        k1: _builtins.int = ...,
-        k2: _builtins.int = ...,
+        k1: builtins.int = ...,
+        k2: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["k1", b"k1", "k2", b"k2"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["k1", b"k1", "k2", b"k2"]) -> None: ...
 
-Global___KeypointEdge: _TypeAlias = KeypointEdge  # noqa: Y015
+Global___KeypointEdge: typing_extensions.TypeAlias = KeypointEdge
 
-@_typing.final
-class ConceptExtraInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ConceptExtraInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    IS_RANKABLE_FIELD_NUMBER: _builtins.int
-    is_rankable: _builtins.bool
+    IS_RANKABLE_FIELD_NUMBER: builtins.int
+    is_rankable: builtins.bool
     def __init__(
         self,
         *,
-        is_rankable: _builtins.bool = ...,
+        is_rankable: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_rankable", b"is_rankable"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["is_rankable", b"is_rankable"]) -> None: ...
 
-Global___ConceptExtraInfo: _TypeAlias = ConceptExtraInfo  # noqa: Y015
+Global___ConceptExtraInfo: typing_extensions.TypeAlias = ConceptExtraInfo
 
-@_typing.final
-class ConceptRelation(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ConceptRelation(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    SUBJECT_CONCEPT_FIELD_NUMBER: _builtins.int
-    OBJECT_CONCEPT_FIELD_NUMBER: _builtins.int
-    PREDICATE_FIELD_NUMBER: _builtins.int
-    KNOWLEDGE_GRAPH_ID_FIELD_NUMBER: _builtins.int
-    VISIBILITY_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    predicate: _builtins.str
-    knowledge_graph_id: _builtins.str
-    @_builtins.property
+    ID_FIELD_NUMBER: builtins.int
+    SUBJECT_CONCEPT_FIELD_NUMBER: builtins.int
+    OBJECT_CONCEPT_FIELD_NUMBER: builtins.int
+    PREDICATE_FIELD_NUMBER: builtins.int
+    KNOWLEDGE_GRAPH_ID_FIELD_NUMBER: builtins.int
+    VISIBILITY_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    predicate: builtins.str
+    knowledge_graph_id: builtins.str
+    @property
     def subject_concept(self) -> Global___Concept: ...
-    @_builtins.property
+    @property
     def object_concept(self) -> Global___Concept: ...
-    @_builtins.property
-    def visibility(self) -> _common_pb2.Visibility: ...
+    @property
+    def visibility(self) -> postil.v1.common_pb2.Visibility: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
+        id: builtins.str = ...,
         subject_concept: Global___Concept | None = ...,
         object_concept: Global___Concept | None = ...,
-        predicate: _builtins.str = ...,
-        knowledge_graph_id: _builtins.str = ...,
-        visibility: _common_pb2.Visibility | None = ...,
+        predicate: builtins.str = ...,
+        knowledge_graph_id: builtins.str = ...,
+        visibility: postil.v1.common_pb2.Visibility | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["object_concept", b"object_concept", "subject_concept", b"subject_concept", "visibility", b"visibility"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "knowledge_graph_id", b"knowledge_graph_id", "object_concept", b"object_concept", "predicate", b"predicate", "subject_concept", b"subject_concept", "visibility", b"visibility"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["object_concept", b"object_concept", "subject_concept", b"subject_concept", "visibility", b"visibility"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "knowledge_graph_id", b"knowledge_graph_id", "object_concept", b"object_concept", "predicate", b"predicate", "subject_concept", b"subject_concept", "visibility", b"visibility"]) -> None: ...
 
-Global___ConceptRelation: _TypeAlias = ConceptRelation  # noqa: Y015
+Global___ConceptRelation: typing_extensions.TypeAlias = ConceptRelation
 
-@_typing.final
-class ConceptCount(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ConceptCount(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    CONCEPT_TYPE_COUNT_FIELD_NUMBER: _builtins.int
-    DETAIL_CONCEPT_COUNT_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    name: _builtins.str
-    @_builtins.property
+    ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    CONCEPT_TYPE_COUNT_FIELD_NUMBER: builtins.int
+    DETAIL_CONCEPT_COUNT_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    name: builtins.str
+    @property
     def concept_type_count(self) -> Global___ConceptTypeCount: ...
-    @_builtins.property
+    @property
     def detail_concept_count(self) -> Global___DetailConceptCount: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        name: _builtins.str = ...,
+        id: builtins.str = ...,
+        name: builtins.str = ...,
         concept_type_count: Global___ConceptTypeCount | None = ...,
         detail_concept_count: Global___DetailConceptCount | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["concept_type_count", b"concept_type_count", "detail_concept_count", b"detail_concept_count"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_type_count", b"concept_type_count", "detail_concept_count", b"detail_concept_count", "id", b"id", "name", b"name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["concept_type_count", b"concept_type_count", "detail_concept_count", b"detail_concept_count"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_type_count", b"concept_type_count", "detail_concept_count", b"detail_concept_count", "id", b"id", "name", b"name"]) -> None: ...
 
-Global___ConceptCount: _TypeAlias = ConceptCount  # noqa: Y015
+Global___ConceptCount: typing_extensions.TypeAlias = ConceptCount
 
-@_typing.final
-class ConceptTypeCount(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ConceptTypeCount(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    POSITIVE_FIELD_NUMBER: _builtins.int
-    NEGATIVE_FIELD_NUMBER: _builtins.int
-    positive: _builtins.int
-    negative: _builtins.int
+    POSITIVE_FIELD_NUMBER: builtins.int
+    NEGATIVE_FIELD_NUMBER: builtins.int
+    positive: builtins.int
+    negative: builtins.int
     def __init__(
         self,
         *,
-        positive: _builtins.int = ...,
-        negative: _builtins.int = ...,
+        positive: builtins.int = ...,
+        negative: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["negative", b"negative", "positive", b"positive"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["negative", b"negative", "positive", b"positive"]) -> None: ...
 
-Global___ConceptTypeCount: _TypeAlias = ConceptTypeCount  # noqa: Y015
+Global___ConceptTypeCount: typing_extensions.TypeAlias = ConceptTypeCount
 
-@_typing.final
-class DetailConceptCount(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DetailConceptCount(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    PROCESSED_FIELD_NUMBER: _builtins.int
-    TO_PROCESS_FIELD_NUMBER: _builtins.int
-    ERRORS_FIELD_NUMBER: _builtins.int
-    PROCESSING_FIELD_NUMBER: _builtins.int
-    @_builtins.property
+    PROCESSED_FIELD_NUMBER: builtins.int
+    TO_PROCESS_FIELD_NUMBER: builtins.int
+    ERRORS_FIELD_NUMBER: builtins.int
+    PROCESSING_FIELD_NUMBER: builtins.int
+    @property
     def processed(self) -> Global___ConceptTypeCount: ...
-    @_builtins.property
+    @property
     def to_process(self) -> Global___ConceptTypeCount: ...
-    @_builtins.property
+    @property
     def errors(self) -> Global___ConceptTypeCount: ...
-    @_builtins.property
+    @property
     def processing(self) -> Global___ConceptTypeCount: ...
     def __init__(
         self,
@@ -264,66 +239,55 @@ class DetailConceptCount(_message.Message):
         errors: Global___ConceptTypeCount | None = ...,
         processing: Global___ConceptTypeCount | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "processed", b"processed", "processing", b"processing", "to_process", b"to_process"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "processed", b"processed", "processing", b"processing", "to_process", b"to_process"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["errors", b"errors", "processed", b"processed", "processing", b"processing", "to_process", b"to_process"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["errors", b"errors", "processed", b"processed", "processing", b"processing", "to_process", b"to_process"]) -> None: ...
 
-Global___DetailConceptCount: _TypeAlias = DetailConceptCount  # noqa: Y015
+Global___DetailConceptCount: typing_extensions.TypeAlias = DetailConceptCount
 
-@_typing.final
-class ConceptLanguage(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ConceptLanguage(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    DEFINITION_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    name: _builtins.str
-    definition: _builtins.str
+    ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    DEFINITION_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    name: builtins.str
+    definition: builtins.str
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        name: _builtins.str = ...,
-        definition: _builtins.str = ...,
+        id: builtins.str = ...,
+        name: builtins.str = ...,
+        definition: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "id", b"id", "name", b"name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["definition", b"definition", "id", b"id", "name", b"name"]) -> None: ...
 
-Global___ConceptLanguage: _TypeAlias = ConceptLanguage  # noqa: Y015
+Global___ConceptLanguage: typing_extensions.TypeAlias = ConceptLanguage
 
-@_typing.final
-class KnowledgeGraph(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class KnowledgeGraph(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    EXAMPLES_APP_ID_FIELD_NUMBER: _builtins.int
-    SAMPLED_EXAMPLES_APP_ID_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    name: _builtins.str
-    description: _builtins.str
-    examples_app_id: _builtins.str
-    sampled_examples_app_id: _builtins.str
+    ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    EXAMPLES_APP_ID_FIELD_NUMBER: builtins.int
+    SAMPLED_EXAMPLES_APP_ID_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    name: builtins.str
+    description: builtins.str
+    examples_app_id: builtins.str
+    sampled_examples_app_id: builtins.str
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        name: _builtins.str = ...,
-        description: _builtins.str = ...,
-        examples_app_id: _builtins.str = ...,
-        sampled_examples_app_id: _builtins.str = ...,
+        id: builtins.str = ...,
+        name: builtins.str = ...,
+        description: builtins.str = ...,
+        examples_app_id: builtins.str = ...,
+        sampled_examples_app_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "examples_app_id", b"examples_app_id", "id", b"id", "name", b"name", "sampled_examples_app_id", b"sampled_examples_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["description", b"description", "examples_app_id", b"examples_app_id", "id", b"id", "name", b"name", "sampled_examples_app_id", b"sampled_examples_app_id"]) -> None: ...
 
-Global___KnowledgeGraph: _TypeAlias = KnowledgeGraph  # noqa: Y015
+Global___KnowledgeGraph: typing_extensions.TypeAlias = KnowledgeGraph

@@ -3,693 +3,617 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import concept_pb2 as _concept_pb2
-from postil.v1 import model_pb2 as _model_pb2
-from postil.v1 import status_pb2 as _status_pb2
-from postil.v1 import workflow_pb2 as _workflow_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
+import postil.v1.common_pb2
+import postil.v1.concept_pb2
+import postil.v1.model_pb2
+import postil.v1.status_pb2
+import postil.v1.workflow_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class ListConceptRelationsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListConceptRelationsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    CONCEPT_ID_FIELD_NUMBER: _builtins.int
-    PREDICATE_FIELD_NUMBER: _builtins.int
-    KNOWLEDGE_GRAPH_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    concept_id: _builtins.str
-    predicate: _builtins.str
-    knowledge_graph_id: _builtins.str
-    page: _builtins.int
-    per_page: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    CONCEPT_ID_FIELD_NUMBER: builtins.int
+    PREDICATE_FIELD_NUMBER: builtins.int
+    KNOWLEDGE_GRAPH_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    concept_id: builtins.str
+    predicate: builtins.str
+    knowledge_graph_id: builtins.str
+    page: builtins.int
+    per_page: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        concept_id: _builtins.str = ...,
-        predicate: _builtins.str = ...,
-        knowledge_graph_id: _builtins.str = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        concept_id: builtins.str = ...,
+        predicate: builtins.str = ...,
+        knowledge_graph_id: builtins.str = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_id", b"concept_id", "knowledge_graph_id", b"knowledge_graph_id", "page", b"page", "per_page", b"per_page", "predicate", b"predicate", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_id", b"concept_id", "knowledge_graph_id", b"knowledge_graph_id", "page", b"page", "per_page", b"per_page", "predicate", b"predicate", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___ListConceptRelationsRequest: _TypeAlias = ListConceptRelationsRequest  # noqa: Y015
+Global___ListConceptRelationsRequest: typing_extensions.TypeAlias = ListConceptRelationsRequest
 
-@_typing.final
-class MultiConceptRelationResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiConceptRelationResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    CONCEPT_RELATIONS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def concept_relations(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.ConceptRelation]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    CONCEPT_RELATIONS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def concept_relations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.ConceptRelation]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        concept_relations: _abc.Iterable[_concept_pb2.ConceptRelation] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        concept_relations: collections.abc.Iterable[postil.v1.concept_pb2.ConceptRelation] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_relations", b"concept_relations", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_relations", b"concept_relations", "status", b"status"]) -> None: ...
 
-Global___MultiConceptRelationResponse: _TypeAlias = MultiConceptRelationResponse  # noqa: Y015
+Global___MultiConceptRelationResponse: typing_extensions.TypeAlias = MultiConceptRelationResponse
 
-@_typing.final
-class PostConceptRelationsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostConceptRelationsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    CONCEPT_ID_FIELD_NUMBER: _builtins.int
-    CONCEPT_RELATIONS_FIELD_NUMBER: _builtins.int
-    concept_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def concept_relations(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.ConceptRelation]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    CONCEPT_ID_FIELD_NUMBER: builtins.int
+    CONCEPT_RELATIONS_FIELD_NUMBER: builtins.int
+    concept_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def concept_relations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.ConceptRelation]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        concept_id: _builtins.str = ...,
-        concept_relations: _abc.Iterable[_concept_pb2.ConceptRelation] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        concept_id: builtins.str = ...,
+        concept_relations: collections.abc.Iterable[postil.v1.concept_pb2.ConceptRelation] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_id", b"concept_id", "concept_relations", b"concept_relations", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_id", b"concept_id", "concept_relations", b"concept_relations", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostConceptRelationsRequest: _TypeAlias = PostConceptRelationsRequest  # noqa: Y015
+Global___PostConceptRelationsRequest: typing_extensions.TypeAlias = PostConceptRelationsRequest
 
-@_typing.final
-class DeleteConceptRelationsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteConceptRelationsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    CONCEPT_ID_FIELD_NUMBER: _builtins.int
-    IDS_FIELD_NUMBER: _builtins.int
-    concept_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    CONCEPT_ID_FIELD_NUMBER: builtins.int
+    IDS_FIELD_NUMBER: builtins.int
+    concept_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        concept_id: _builtins.str = ...,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        concept_id: builtins.str = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_id", b"concept_id", "ids", b"ids", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_id", b"concept_id", "ids", b"ids", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___DeleteConceptRelationsRequest: _TypeAlias = DeleteConceptRelationsRequest  # noqa: Y015
+Global___DeleteConceptRelationsRequest: typing_extensions.TypeAlias = DeleteConceptRelationsRequest
 
-@_typing.final
-class GetConceptCountsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetConceptCountsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    page: _builtins.int
-    per_page: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    page: builtins.int
+    per_page: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___GetConceptCountsRequest: _TypeAlias = GetConceptCountsRequest  # noqa: Y015
+Global___GetConceptCountsRequest: typing_extensions.TypeAlias = GetConceptCountsRequest
 
-@_typing.final
-class MultiConceptCountResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiConceptCountResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    CONCEPT_COUNTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def concept_counts(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.ConceptCount]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    CONCEPT_COUNTS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def concept_counts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.ConceptCount]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        concept_counts: _abc.Iterable[_concept_pb2.ConceptCount] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        concept_counts: collections.abc.Iterable[postil.v1.concept_pb2.ConceptCount] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_counts", b"concept_counts", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_counts", b"concept_counts", "status", b"status"]) -> None: ...
 
-Global___MultiConceptCountResponse: _TypeAlias = MultiConceptCountResponse  # noqa: Y015
+Global___MultiConceptCountResponse: typing_extensions.TypeAlias = MultiConceptCountResponse
 
-@_typing.final
-class GetConceptRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetConceptRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    CONCEPT_ID_FIELD_NUMBER: _builtins.int
-    concept_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    CONCEPT_ID_FIELD_NUMBER: builtins.int
+    concept_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        concept_id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        concept_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_id", b"concept_id", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_id", b"concept_id", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___GetConceptRequest: _TypeAlias = GetConceptRequest  # noqa: Y015
+Global___GetConceptRequest: typing_extensions.TypeAlias = GetConceptRequest
 
-@_typing.final
-class SingleConceptResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SingleConceptResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    CONCEPT_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def concept(self) -> _concept_pb2.Concept: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    CONCEPT_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def concept(self) -> postil.v1.concept_pb2.Concept: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        concept: _concept_pb2.Concept | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        concept: postil.v1.concept_pb2.Concept | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["concept", b"concept", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept", b"concept", "status", b"status"]) -> None: ...
 
-Global___SingleConceptResponse: _TypeAlias = SingleConceptResponse  # noqa: Y015
+Global___SingleConceptResponse: typing_extensions.TypeAlias = SingleConceptResponse
 
-@_typing.final
-class ListConceptsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListConceptsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    ID_FIELD_NUMBER: _builtins.int
-    page: _builtins.int
-    per_page: _builtins.int
-    id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    page: builtins.int
+    per_page: builtins.int
+    id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
-        id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
+        id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___ListConceptsRequest: _TypeAlias = ListConceptsRequest  # noqa: Y015
+Global___ListConceptsRequest: typing_extensions.TypeAlias = ListConceptsRequest
 
-@_typing.final
-class MultiConceptResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiConceptResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    CONCEPTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def concepts(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.Concept]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    CONCEPTS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def concepts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.Concept]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        concepts: _abc.Iterable[_concept_pb2.Concept] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        concepts: collections.abc.Iterable[postil.v1.concept_pb2.Concept] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concepts", b"concepts", "status", b"status"]) -> None: ...
 
-Global___MultiConceptResponse: _TypeAlias = MultiConceptResponse  # noqa: Y015
+Global___MultiConceptResponse: typing_extensions.TypeAlias = MultiConceptResponse
 
-@_typing.final
-class ListModelConceptsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListModelConceptsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    MODEL_ID_FIELD_NUMBER: _builtins.int
-    VERSION_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    SEARCH_FIELD_NUMBER: _builtins.int
-    model_id: _builtins.str
-    version_id: _builtins.str
-    page: _builtins.int
-    per_page: _builtins.int
-    search: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODEL_ID_FIELD_NUMBER: builtins.int
+    VERSION_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    SEARCH_FIELD_NUMBER: builtins.int
+    model_id: builtins.str
+    version_id: builtins.str
+    page: builtins.int
+    per_page: builtins.int
+    search: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        model_id: _builtins.str = ...,
-        version_id: _builtins.str = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
-        search: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        model_id: builtins.str = ...,
+        version_id: builtins.str = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
+        search: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "page", b"page", "per_page", b"per_page", "search", b"search", "user_app_id", b"user_app_id", "version_id", b"version_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model_id", b"model_id", "page", b"page", "per_page", b"per_page", "search", b"search", "user_app_id", b"user_app_id", "version_id", b"version_id"]) -> None: ...
 
-Global___ListModelConceptsRequest: _TypeAlias = ListModelConceptsRequest  # noqa: Y015
+Global___ListModelConceptsRequest: typing_extensions.TypeAlias = ListModelConceptsRequest
 
-@_typing.final
-class PostConceptsSearchesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostConceptsSearchesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    CONCEPT_QUERY_FIELD_NUMBER: _builtins.int
-    EXTRA_INFO_FIELD_NUMBER: _builtins.int
-    PAGINATION_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    CONCEPT_QUERY_FIELD_NUMBER: builtins.int
+    EXTRA_INFO_FIELD_NUMBER: builtins.int
+    PAGINATION_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
     def concept_query(self) -> Global___ConceptQuery: ...
-    @_builtins.property
+    @property
     def extra_info(self) -> Global___ConceptExtraInfoRequest: ...
-    @_builtins.property
-    def pagination(self) -> _common_pb2.Pagination: ...
+    @property
+    def pagination(self) -> postil.v1.common_pb2.Pagination: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
         concept_query: Global___ConceptQuery | None = ...,
         extra_info: Global___ConceptExtraInfoRequest | None = ...,
-        pagination: _common_pb2.Pagination | None = ...,
+        pagination: postil.v1.common_pb2.Pagination | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["concept_query", b"concept_query", "extra_info", b"extra_info", "pagination", b"pagination", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_query", b"concept_query", "extra_info", b"extra_info", "pagination", b"pagination", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["concept_query", b"concept_query", "extra_info", b"extra_info", "pagination", b"pagination", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_query", b"concept_query", "extra_info", b"extra_info", "pagination", b"pagination", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostConceptsSearchesRequest: _TypeAlias = PostConceptsSearchesRequest  # noqa: Y015
+Global___PostConceptsSearchesRequest: typing_extensions.TypeAlias = PostConceptsSearchesRequest
 
-@_typing.final
-class ConceptQuery(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ConceptQuery(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    LANGUAGE_FIELD_NUMBER: _builtins.int
-    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
-    USE_CASES_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    WORKFLOW_FIELD_NUMBER: _builtins.int
-    IGNORE_APP_CONCEPTS_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    language: _builtins.str
-    workflow_id: _builtins.str
-    ignore_app_concepts: _builtins.bool
-    @_builtins.property
-    def use_cases(self) -> _containers.RepeatedScalarFieldContainer[_workflow_pb2.WorkflowModelUseCase.ValueType]: ...
-    @_builtins.property
-    def model(self) -> _model_pb2.Model: ...
-    @_builtins.property
-    def workflow(self) -> _workflow_pb2.Workflow: ...
+    NAME_FIELD_NUMBER: builtins.int
+    LANGUAGE_FIELD_NUMBER: builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: builtins.int
+    USE_CASES_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
+    WORKFLOW_FIELD_NUMBER: builtins.int
+    IGNORE_APP_CONCEPTS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    language: builtins.str
+    workflow_id: builtins.str
+    ignore_app_concepts: builtins.bool
+    @property
+    def use_cases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[postil.v1.workflow_pb2.WorkflowModelUseCase.ValueType]: ...
+    @property
+    def model(self) -> postil.v1.model_pb2.Model: ...
+    @property
+    def workflow(self) -> postil.v1.workflow_pb2.Workflow: ...
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        language: _builtins.str = ...,
-        workflow_id: _builtins.str = ...,
-        use_cases: _abc.Iterable[_workflow_pb2.WorkflowModelUseCase.ValueType] | None = ...,
-        model: _model_pb2.Model | None = ...,
-        workflow: _workflow_pb2.Workflow | None = ...,
-        ignore_app_concepts: _builtins.bool = ...,
+        name: builtins.str = ...,
+        language: builtins.str = ...,
+        workflow_id: builtins.str = ...,
+        use_cases: collections.abc.Iterable[postil.v1.workflow_pb2.WorkflowModelUseCase.ValueType] | None = ...,
+        model: postil.v1.model_pb2.Model | None = ...,
+        workflow: postil.v1.workflow_pb2.Workflow | None = ...,
+        ignore_app_concepts: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "source", b"source", "workflow", b"workflow"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignore_app_concepts", b"ignore_app_concepts", "language", b"language", "model", b"model", "name", b"name", "source", b"source", "use_cases", b"use_cases", "workflow", b"workflow", "workflow_id", b"workflow_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["model", "workflow"]  # noqa: Y015
-    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+    def HasField(self, field_name: typing.Literal["model", b"model", "source", b"source", "workflow", b"workflow"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ignore_app_concepts", b"ignore_app_concepts", "language", b"language", "model", b"model", "name", b"name", "source", b"source", "use_cases", b"use_cases", "workflow", b"workflow", "workflow_id", b"workflow_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["source", b"source"]) -> typing.Literal["model", "workflow"] | None: ...
 
-Global___ConceptQuery: _TypeAlias = ConceptQuery  # noqa: Y015
+Global___ConceptQuery: typing_extensions.TypeAlias = ConceptQuery
 
-@_typing.final
-class ConceptExtraInfoRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ConceptExtraInfoRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    RANKABLE_MODEL_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def rankable_model(self) -> _model_pb2.Model: ...
+    RANKABLE_MODEL_FIELD_NUMBER: builtins.int
+    @property
+    def rankable_model(self) -> postil.v1.model_pb2.Model: ...
     def __init__(
         self,
         *,
-        rankable_model: _model_pb2.Model | None = ...,
+        rankable_model: postil.v1.model_pb2.Model | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["rankable_model", b"rankable_model"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rankable_model", b"rankable_model"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["rankable_model", b"rankable_model"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["rankable_model", b"rankable_model"]) -> None: ...
 
-Global___ConceptExtraInfoRequest: _TypeAlias = ConceptExtraInfoRequest  # noqa: Y015
+Global___ConceptExtraInfoRequest: typing_extensions.TypeAlias = ConceptExtraInfoRequest
 
-@_typing.final
-class PostConceptsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostConceptsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    CONCEPTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def concepts(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.Concept]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    CONCEPTS_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def concepts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.Concept]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        concepts: _abc.Iterable[_concept_pb2.Concept] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        concepts: collections.abc.Iterable[postil.v1.concept_pb2.Concept] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concepts", b"concepts", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostConceptsRequest: _TypeAlias = PostConceptsRequest  # noqa: Y015
+Global___PostConceptsRequest: typing_extensions.TypeAlias = PostConceptsRequest
 
-@_typing.final
-class PatchConceptsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PatchConceptsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    CONCEPTS_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    action: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def concepts(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.Concept]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    CONCEPTS_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    action: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def concepts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.Concept]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        concepts: _abc.Iterable[_concept_pb2.Concept] | None = ...,
-        action: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        concepts: collections.abc.Iterable[postil.v1.concept_pb2.Concept] | None = ...,
+        action: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "concepts", b"concepts", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "concepts", b"concepts", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PatchConceptsRequest: _TypeAlias = PatchConceptsRequest  # noqa: Y015
+Global___PatchConceptsRequest: typing_extensions.TypeAlias = PatchConceptsRequest
 
-@_typing.final
-class GetConceptLanguageRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetConceptLanguageRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    CONCEPT_ID_FIELD_NUMBER: _builtins.int
-    LANGUAGE_FIELD_NUMBER: _builtins.int
-    concept_id: _builtins.str
-    language: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    CONCEPT_ID_FIELD_NUMBER: builtins.int
+    LANGUAGE_FIELD_NUMBER: builtins.int
+    concept_id: builtins.str
+    language: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        concept_id: _builtins.str = ...,
-        language: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        concept_id: builtins.str = ...,
+        language: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_id", b"concept_id", "language", b"language", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_id", b"concept_id", "language", b"language", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___GetConceptLanguageRequest: _TypeAlias = GetConceptLanguageRequest  # noqa: Y015
+Global___GetConceptLanguageRequest: typing_extensions.TypeAlias = GetConceptLanguageRequest
 
-@_typing.final
-class SingleConceptLanguageResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SingleConceptLanguageResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    CONCEPT_LANGUAGE_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def concept_language(self) -> _concept_pb2.ConceptLanguage: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    CONCEPT_LANGUAGE_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def concept_language(self) -> postil.v1.concept_pb2.ConceptLanguage: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        concept_language: _concept_pb2.ConceptLanguage | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        concept_language: postil.v1.concept_pb2.ConceptLanguage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["concept_language", b"concept_language", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_language", b"concept_language", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["concept_language", b"concept_language", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_language", b"concept_language", "status", b"status"]) -> None: ...
 
-Global___SingleConceptLanguageResponse: _TypeAlias = SingleConceptLanguageResponse  # noqa: Y015
+Global___SingleConceptLanguageResponse: typing_extensions.TypeAlias = SingleConceptLanguageResponse
 
-@_typing.final
-class ListConceptLanguagesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListConceptLanguagesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    CONCEPT_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    concept_id: _builtins.str
-    page: _builtins.int
-    per_page: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    CONCEPT_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    concept_id: builtins.str
+    page: builtins.int
+    per_page: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        concept_id: _builtins.str = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        concept_id: builtins.str = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_id", b"concept_id", "page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_id", b"concept_id", "page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___ListConceptLanguagesRequest: _TypeAlias = ListConceptLanguagesRequest  # noqa: Y015
+Global___ListConceptLanguagesRequest: typing_extensions.TypeAlias = ListConceptLanguagesRequest
 
-@_typing.final
-class MultiConceptLanguageResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiConceptLanguageResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    CONCEPT_LANGUAGES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def concept_languages(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.ConceptLanguage]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    CONCEPT_LANGUAGES_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def concept_languages(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.ConceptLanguage]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        concept_languages: _abc.Iterable[_concept_pb2.ConceptLanguage] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        concept_languages: collections.abc.Iterable[postil.v1.concept_pb2.ConceptLanguage] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_languages", b"concept_languages", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_languages", b"concept_languages", "status", b"status"]) -> None: ...
 
-Global___MultiConceptLanguageResponse: _TypeAlias = MultiConceptLanguageResponse  # noqa: Y015
+Global___MultiConceptLanguageResponse: typing_extensions.TypeAlias = MultiConceptLanguageResponse
 
-@_typing.final
-class PostConceptLanguagesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostConceptLanguagesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    CONCEPT_ID_FIELD_NUMBER: _builtins.int
-    CONCEPT_LANGUAGES_FIELD_NUMBER: _builtins.int
-    concept_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def concept_languages(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.ConceptLanguage]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    CONCEPT_ID_FIELD_NUMBER: builtins.int
+    CONCEPT_LANGUAGES_FIELD_NUMBER: builtins.int
+    concept_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def concept_languages(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.ConceptLanguage]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        concept_id: _builtins.str = ...,
-        concept_languages: _abc.Iterable[_concept_pb2.ConceptLanguage] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        concept_id: builtins.str = ...,
+        concept_languages: collections.abc.Iterable[postil.v1.concept_pb2.ConceptLanguage] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_id", b"concept_id", "concept_languages", b"concept_languages", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_id", b"concept_id", "concept_languages", b"concept_languages", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostConceptLanguagesRequest: _TypeAlias = PostConceptLanguagesRequest  # noqa: Y015
+Global___PostConceptLanguagesRequest: typing_extensions.TypeAlias = PostConceptLanguagesRequest
 
-@_typing.final
-class PatchConceptLanguagesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PatchConceptLanguagesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    CONCEPT_ID_FIELD_NUMBER: _builtins.int
-    CONCEPT_LANGUAGES_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    concept_id: _builtins.str
-    action: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def concept_languages(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.ConceptLanguage]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    CONCEPT_ID_FIELD_NUMBER: builtins.int
+    CONCEPT_LANGUAGES_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    concept_id: builtins.str
+    action: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def concept_languages(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.ConceptLanguage]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        concept_id: _builtins.str = ...,
-        concept_languages: _abc.Iterable[_concept_pb2.ConceptLanguage] | None = ...,
-        action: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        concept_id: builtins.str = ...,
+        concept_languages: collections.abc.Iterable[postil.v1.concept_pb2.ConceptLanguage] | None = ...,
+        action: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "concept_id", b"concept_id", "concept_languages", b"concept_languages", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "concept_id", b"concept_id", "concept_languages", b"concept_languages", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PatchConceptLanguagesRequest: _TypeAlias = PatchConceptLanguagesRequest  # noqa: Y015
+Global___PatchConceptLanguagesRequest: typing_extensions.TypeAlias = PatchConceptLanguagesRequest
 
-@_typing.final
-class ListKnowledgeGraphsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListKnowledgeGraphsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> None: ...
 
-Global___ListKnowledgeGraphsRequest: _TypeAlias = ListKnowledgeGraphsRequest  # noqa: Y015
+Global___ListKnowledgeGraphsRequest: typing_extensions.TypeAlias = ListKnowledgeGraphsRequest
 
-@_typing.final
-class MultiKnowledgeGraphResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiKnowledgeGraphResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    KNOWLEDGE_GRAPHS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def knowledge_graphs(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.KnowledgeGraph]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    KNOWLEDGE_GRAPHS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def knowledge_graphs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.KnowledgeGraph]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        knowledge_graphs: _abc.Iterable[_concept_pb2.KnowledgeGraph] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        knowledge_graphs: collections.abc.Iterable[postil.v1.concept_pb2.KnowledgeGraph] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["knowledge_graphs", b"knowledge_graphs", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["knowledge_graphs", b"knowledge_graphs", "status", b"status"]) -> None: ...
 
-Global___MultiKnowledgeGraphResponse: _TypeAlias = MultiKnowledgeGraphResponse  # noqa: Y015
+Global___MultiKnowledgeGraphResponse: typing_extensions.TypeAlias = MultiKnowledgeGraphResponse
 
-@_typing.final
-class PostKnowledgeGraphsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostKnowledgeGraphsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    KNOWLEDGE_GRAPHS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def knowledge_graphs(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.KnowledgeGraph]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    KNOWLEDGE_GRAPHS_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def knowledge_graphs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.KnowledgeGraph]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        knowledge_graphs: _abc.Iterable[_concept_pb2.KnowledgeGraph] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        knowledge_graphs: collections.abc.Iterable[postil.v1.concept_pb2.KnowledgeGraph] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["knowledge_graphs", b"knowledge_graphs", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["knowledge_graphs", b"knowledge_graphs", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostKnowledgeGraphsRequest: _TypeAlias = PostKnowledgeGraphsRequest  # noqa: Y015
+Global___PostKnowledgeGraphsRequest: typing_extensions.TypeAlias = PostKnowledgeGraphsRequest

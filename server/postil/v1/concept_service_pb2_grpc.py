@@ -6,7 +6,7 @@ import warnings
 from postil.v1 import concept_service_pb2 as postil_dot_v1_dot_concept__service__pb2
 from postil.v1 import status_pb2 as postil_dot_v1_dot_status__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class ConceptsStub:
+class ConceptsStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -117,7 +117,7 @@ class ConceptsStub:
                 _registered_method=True)
 
 
-class ConceptsServicer:
+class ConceptsServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def ListConceptRelations(self, request, context):
@@ -307,7 +307,7 @@ def add_ConceptsServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Concepts:
+class Concepts(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod

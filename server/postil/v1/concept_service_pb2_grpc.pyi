@@ -3,183 +3,632 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from grpc import aio as _aio
-from postil.v1 import concept_service_pb2 as _concept_service_pb2
-from postil.v1 import status_pb2 as _status_pb2
-import abc as _abc_1
-import grpc as _grpc
+import abc
+import collections.abc
+import grpc
+import grpc.aio
+import postil.v1.concept_service_pb2
+import postil.v1.status_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
+if sys.version_info >= (3, 13):
+    import typing as typing_extensions
 else:
-    from typing_extensions import Self as _Self
+    import typing_extensions
 
-_T = _typing.TypeVar("_T")
+_T = typing.TypeVar("_T")
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
+_ConceptsListConceptRelationsType = typing_extensions.TypeVar(
+    '_ConceptsListConceptRelationsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListConceptRelationsRequest,
+        postil.v1.concept_service_pb2.MultiConceptRelationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListConceptRelationsRequest,
+        postil.v1.concept_service_pb2.MultiConceptRelationResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListConceptRelationsRequest,
+        postil.v1.concept_service_pb2.MultiConceptRelationResponse,
+    ],
+)
 
-class ConceptsStub:
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> ConceptsAsyncStub: ...
-    ListConceptRelations: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.ListConceptRelationsRequest, _concept_service_pb2.MultiConceptRelationResponse]
-    PostConceptRelations: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.PostConceptRelationsRequest, _concept_service_pb2.MultiConceptRelationResponse]
-    DeleteConceptRelations: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.DeleteConceptRelationsRequest, _status_pb2.BaseResponse]
-    GetConceptCounts: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.GetConceptCountsRequest, _concept_service_pb2.MultiConceptCountResponse]
-    GetConcept: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.GetConceptRequest, _concept_service_pb2.SingleConceptResponse]
-    ListConcepts: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.ListConceptsRequest, _concept_service_pb2.MultiConceptResponse]
-    ListModelConcepts: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.ListModelConceptsRequest, _concept_service_pb2.MultiConceptResponse]
-    PostConceptsSearches: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.PostConceptsSearchesRequest, _concept_service_pb2.MultiConceptResponse]
-    PostConcepts: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.PostConceptsRequest, _concept_service_pb2.MultiConceptResponse]
-    PatchConcepts: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.PatchConceptsRequest, _concept_service_pb2.MultiConceptResponse]
-    GetConceptLanguage: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.GetConceptLanguageRequest, _concept_service_pb2.SingleConceptLanguageResponse]
-    ListConceptLanguages: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.ListConceptLanguagesRequest, _concept_service_pb2.MultiConceptLanguageResponse]
-    PostConceptLanguages: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.PostConceptLanguagesRequest, _concept_service_pb2.MultiConceptLanguageResponse]
-    PatchConceptLanguages: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.PatchConceptLanguagesRequest, _concept_service_pb2.MultiConceptLanguageResponse]
-    ListKnowledgeGraphs: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.ListKnowledgeGraphsRequest, _concept_service_pb2.MultiKnowledgeGraphResponse]
-    PostKnowledgeGraphs: _grpc.UnaryUnaryMultiCallable[_concept_service_pb2.PostKnowledgeGraphsRequest, _concept_service_pb2.MultiKnowledgeGraphResponse]
+_ConceptsPostConceptRelationsType = typing_extensions.TypeVar(
+    '_ConceptsPostConceptRelationsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptRelationsRequest,
+        postil.v1.concept_service_pb2.MultiConceptRelationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptRelationsRequest,
+        postil.v1.concept_service_pb2.MultiConceptRelationResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptRelationsRequest,
+        postil.v1.concept_service_pb2.MultiConceptRelationResponse,
+    ],
+)
 
-@_typing.type_check_only
-class ConceptsAsyncStub(ConceptsStub):
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    ListConceptRelations: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.ListConceptRelationsRequest, _concept_service_pb2.MultiConceptRelationResponse]  # type: ignore[assignment]
-    PostConceptRelations: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.PostConceptRelationsRequest, _concept_service_pb2.MultiConceptRelationResponse]  # type: ignore[assignment]
-    DeleteConceptRelations: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.DeleteConceptRelationsRequest, _status_pb2.BaseResponse]  # type: ignore[assignment]
-    GetConceptCounts: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.GetConceptCountsRequest, _concept_service_pb2.MultiConceptCountResponse]  # type: ignore[assignment]
-    GetConcept: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.GetConceptRequest, _concept_service_pb2.SingleConceptResponse]  # type: ignore[assignment]
-    ListConcepts: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.ListConceptsRequest, _concept_service_pb2.MultiConceptResponse]  # type: ignore[assignment]
-    ListModelConcepts: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.ListModelConceptsRequest, _concept_service_pb2.MultiConceptResponse]  # type: ignore[assignment]
-    PostConceptsSearches: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.PostConceptsSearchesRequest, _concept_service_pb2.MultiConceptResponse]  # type: ignore[assignment]
-    PostConcepts: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.PostConceptsRequest, _concept_service_pb2.MultiConceptResponse]  # type: ignore[assignment]
-    PatchConcepts: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.PatchConceptsRequest, _concept_service_pb2.MultiConceptResponse]  # type: ignore[assignment]
-    GetConceptLanguage: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.GetConceptLanguageRequest, _concept_service_pb2.SingleConceptLanguageResponse]  # type: ignore[assignment]
-    ListConceptLanguages: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.ListConceptLanguagesRequest, _concept_service_pb2.MultiConceptLanguageResponse]  # type: ignore[assignment]
-    PostConceptLanguages: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.PostConceptLanguagesRequest, _concept_service_pb2.MultiConceptLanguageResponse]  # type: ignore[assignment]
-    PatchConceptLanguages: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.PatchConceptLanguagesRequest, _concept_service_pb2.MultiConceptLanguageResponse]  # type: ignore[assignment]
-    ListKnowledgeGraphs: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.ListKnowledgeGraphsRequest, _concept_service_pb2.MultiKnowledgeGraphResponse]  # type: ignore[assignment]
-    PostKnowledgeGraphs: _aio.UnaryUnaryMultiCallable[_concept_service_pb2.PostKnowledgeGraphsRequest, _concept_service_pb2.MultiKnowledgeGraphResponse]  # type: ignore[assignment]
+_ConceptsDeleteConceptRelationsType = typing_extensions.TypeVar(
+    '_ConceptsDeleteConceptRelationsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.DeleteConceptRelationsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.DeleteConceptRelationsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.DeleteConceptRelationsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
 
-class ConceptsServicer(metaclass=_abc_1.ABCMeta):
-    @_abc_1.abstractmethod
+_ConceptsGetConceptCountsType = typing_extensions.TypeVar(
+    '_ConceptsGetConceptCountsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.GetConceptCountsRequest,
+        postil.v1.concept_service_pb2.MultiConceptCountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.GetConceptCountsRequest,
+        postil.v1.concept_service_pb2.MultiConceptCountResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.GetConceptCountsRequest,
+        postil.v1.concept_service_pb2.MultiConceptCountResponse,
+    ],
+)
+
+_ConceptsGetConceptType = typing_extensions.TypeVar(
+    '_ConceptsGetConceptType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.GetConceptRequest,
+        postil.v1.concept_service_pb2.SingleConceptResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.GetConceptRequest,
+        postil.v1.concept_service_pb2.SingleConceptResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.GetConceptRequest,
+        postil.v1.concept_service_pb2.SingleConceptResponse,
+    ],
+)
+
+_ConceptsListConceptsType = typing_extensions.TypeVar(
+    '_ConceptsListConceptsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+)
+
+_ConceptsListModelConceptsType = typing_extensions.TypeVar(
+    '_ConceptsListModelConceptsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListModelConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListModelConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListModelConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+)
+
+_ConceptsPostConceptsSearchesType = typing_extensions.TypeVar(
+    '_ConceptsPostConceptsSearchesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptsSearchesRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptsSearchesRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptsSearchesRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+)
+
+_ConceptsPostConceptsType = typing_extensions.TypeVar(
+    '_ConceptsPostConceptsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+)
+
+_ConceptsPatchConceptsType = typing_extensions.TypeVar(
+    '_ConceptsPatchConceptsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PatchConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PatchConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PatchConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+)
+
+_ConceptsGetConceptLanguageType = typing_extensions.TypeVar(
+    '_ConceptsGetConceptLanguageType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.GetConceptLanguageRequest,
+        postil.v1.concept_service_pb2.SingleConceptLanguageResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.GetConceptLanguageRequest,
+        postil.v1.concept_service_pb2.SingleConceptLanguageResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.GetConceptLanguageRequest,
+        postil.v1.concept_service_pb2.SingleConceptLanguageResponse,
+    ],
+)
+
+_ConceptsListConceptLanguagesType = typing_extensions.TypeVar(
+    '_ConceptsListConceptLanguagesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListConceptLanguagesRequest,
+        postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListConceptLanguagesRequest,
+        postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListConceptLanguagesRequest,
+        postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+    ],
+)
+
+_ConceptsPostConceptLanguagesType = typing_extensions.TypeVar(
+    '_ConceptsPostConceptLanguagesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptLanguagesRequest,
+        postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptLanguagesRequest,
+        postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptLanguagesRequest,
+        postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+    ],
+)
+
+_ConceptsPatchConceptLanguagesType = typing_extensions.TypeVar(
+    '_ConceptsPatchConceptLanguagesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PatchConceptLanguagesRequest,
+        postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PatchConceptLanguagesRequest,
+        postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PatchConceptLanguagesRequest,
+        postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+    ],
+)
+
+_ConceptsListKnowledgeGraphsType = typing_extensions.TypeVar(
+    '_ConceptsListKnowledgeGraphsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListKnowledgeGraphsRequest,
+        postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListKnowledgeGraphsRequest,
+        postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListKnowledgeGraphsRequest,
+        postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse,
+    ],
+)
+
+_ConceptsPostKnowledgeGraphsType = typing_extensions.TypeVar(
+    '_ConceptsPostKnowledgeGraphsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostKnowledgeGraphsRequest,
+        postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostKnowledgeGraphsRequest,
+        postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostKnowledgeGraphsRequest,
+        postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse,
+    ],
+)
+
+class ConceptsStub(typing.Generic[_ConceptsListConceptRelationsType, _ConceptsPostConceptRelationsType, _ConceptsDeleteConceptRelationsType, _ConceptsGetConceptCountsType, _ConceptsGetConceptType, _ConceptsListConceptsType, _ConceptsListModelConceptsType, _ConceptsPostConceptsSearchesType, _ConceptsPostConceptsType, _ConceptsPatchConceptsType, _ConceptsGetConceptLanguageType, _ConceptsListConceptLanguagesType, _ConceptsPostConceptLanguagesType, _ConceptsPatchConceptLanguagesType, _ConceptsListKnowledgeGraphsType, _ConceptsPostKnowledgeGraphsType]):
+    @typing.overload
+    def __init__(self: ConceptsStub[
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.ListConceptRelationsRequest,
+            postil.v1.concept_service_pb2.MultiConceptRelationResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PostConceptRelationsRequest,
+            postil.v1.concept_service_pb2.MultiConceptRelationResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.DeleteConceptRelationsRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.GetConceptCountsRequest,
+            postil.v1.concept_service_pb2.MultiConceptCountResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.GetConceptRequest,
+            postil.v1.concept_service_pb2.SingleConceptResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.ListConceptsRequest,
+            postil.v1.concept_service_pb2.MultiConceptResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.ListModelConceptsRequest,
+            postil.v1.concept_service_pb2.MultiConceptResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PostConceptsSearchesRequest,
+            postil.v1.concept_service_pb2.MultiConceptResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PostConceptsRequest,
+            postil.v1.concept_service_pb2.MultiConceptResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PatchConceptsRequest,
+            postil.v1.concept_service_pb2.MultiConceptResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.GetConceptLanguageRequest,
+            postil.v1.concept_service_pb2.SingleConceptLanguageResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.ListConceptLanguagesRequest,
+            postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PostConceptLanguagesRequest,
+            postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PatchConceptLanguagesRequest,
+            postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.ListKnowledgeGraphsRequest,
+            postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PostKnowledgeGraphsRequest,
+            postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse,
+        ],
+    ], channel: grpc.Channel) -> None: ...
+
+    @typing.overload
+    def __init__(self: ConceptsStub[
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.ListConceptRelationsRequest,
+            postil.v1.concept_service_pb2.MultiConceptRelationResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PostConceptRelationsRequest,
+            postil.v1.concept_service_pb2.MultiConceptRelationResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.DeleteConceptRelationsRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.GetConceptCountsRequest,
+            postil.v1.concept_service_pb2.MultiConceptCountResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.GetConceptRequest,
+            postil.v1.concept_service_pb2.SingleConceptResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.ListConceptsRequest,
+            postil.v1.concept_service_pb2.MultiConceptResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.ListModelConceptsRequest,
+            postil.v1.concept_service_pb2.MultiConceptResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PostConceptsSearchesRequest,
+            postil.v1.concept_service_pb2.MultiConceptResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PostConceptsRequest,
+            postil.v1.concept_service_pb2.MultiConceptResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PatchConceptsRequest,
+            postil.v1.concept_service_pb2.MultiConceptResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.GetConceptLanguageRequest,
+            postil.v1.concept_service_pb2.SingleConceptLanguageResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.ListConceptLanguagesRequest,
+            postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PostConceptLanguagesRequest,
+            postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PatchConceptLanguagesRequest,
+            postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.ListKnowledgeGraphsRequest,
+            postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.concept_service_pb2.PostKnowledgeGraphsRequest,
+            postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse,
+        ],
+    ], channel: grpc.aio.Channel) -> None: ...
+
+    ListConceptRelations: _ConceptsListConceptRelationsType
+
+    PostConceptRelations: _ConceptsPostConceptRelationsType
+
+    DeleteConceptRelations: _ConceptsDeleteConceptRelationsType
+
+    GetConceptCounts: _ConceptsGetConceptCountsType
+
+    GetConcept: _ConceptsGetConceptType
+
+    ListConcepts: _ConceptsListConceptsType
+
+    ListModelConcepts: _ConceptsListModelConceptsType
+
+    PostConceptsSearches: _ConceptsPostConceptsSearchesType
+
+    PostConcepts: _ConceptsPostConceptsType
+
+    PatchConcepts: _ConceptsPatchConceptsType
+
+    GetConceptLanguage: _ConceptsGetConceptLanguageType
+
+    ListConceptLanguages: _ConceptsListConceptLanguagesType
+
+    PostConceptLanguages: _ConceptsPostConceptLanguagesType
+
+    PatchConceptLanguages: _ConceptsPatchConceptLanguagesType
+
+    ListKnowledgeGraphs: _ConceptsListKnowledgeGraphsType
+
+    PostKnowledgeGraphs: _ConceptsPostKnowledgeGraphsType
+
+ConceptsAsyncStub: typing_extensions.TypeAlias = ConceptsStub[
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListConceptRelationsRequest,
+        postil.v1.concept_service_pb2.MultiConceptRelationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptRelationsRequest,
+        postil.v1.concept_service_pb2.MultiConceptRelationResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.DeleteConceptRelationsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.GetConceptCountsRequest,
+        postil.v1.concept_service_pb2.MultiConceptCountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.GetConceptRequest,
+        postil.v1.concept_service_pb2.SingleConceptResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListModelConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptsSearchesRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PatchConceptsRequest,
+        postil.v1.concept_service_pb2.MultiConceptResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.GetConceptLanguageRequest,
+        postil.v1.concept_service_pb2.SingleConceptLanguageResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListConceptLanguagesRequest,
+        postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostConceptLanguagesRequest,
+        postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PatchConceptLanguagesRequest,
+        postil.v1.concept_service_pb2.MultiConceptLanguageResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.ListKnowledgeGraphsRequest,
+        postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.concept_service_pb2.PostKnowledgeGraphsRequest,
+        postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse,
+    ],
+]
+
+class ConceptsServicer(metaclass=abc.ABCMeta):
+    @abc.abstractmethod
     def ListConceptRelations(
         self,
-        request: _concept_service_pb2.ListConceptRelationsRequest,
+        request: postil.v1.concept_service_pb2.ListConceptRelationsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.MultiConceptRelationResponse, _abc.Awaitable[_concept_service_pb2.MultiConceptRelationResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptRelationResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptRelationResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostConceptRelations(
         self,
-        request: _concept_service_pb2.PostConceptRelationsRequest,
+        request: postil.v1.concept_service_pb2.PostConceptRelationsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.MultiConceptRelationResponse, _abc.Awaitable[_concept_service_pb2.MultiConceptRelationResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptRelationResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptRelationResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteConceptRelations(
         self,
-        request: _concept_service_pb2.DeleteConceptRelationsRequest,
+        request: postil.v1.concept_service_pb2.DeleteConceptRelationsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_pb2.BaseResponse, _abc.Awaitable[_status_pb2.BaseResponse]]: ...
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetConceptCounts(
         self,
-        request: _concept_service_pb2.GetConceptCountsRequest,
+        request: postil.v1.concept_service_pb2.GetConceptCountsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.MultiConceptCountResponse, _abc.Awaitable[_concept_service_pb2.MultiConceptCountResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptCountResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptCountResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetConcept(
         self,
-        request: _concept_service_pb2.GetConceptRequest,
+        request: postil.v1.concept_service_pb2.GetConceptRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.SingleConceptResponse, _abc.Awaitable[_concept_service_pb2.SingleConceptResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.SingleConceptResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.SingleConceptResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListConcepts(
         self,
-        request: _concept_service_pb2.ListConceptsRequest,
+        request: postil.v1.concept_service_pb2.ListConceptsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.MultiConceptResponse, _abc.Awaitable[_concept_service_pb2.MultiConceptResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListModelConcepts(
         self,
-        request: _concept_service_pb2.ListModelConceptsRequest,
+        request: postil.v1.concept_service_pb2.ListModelConceptsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.MultiConceptResponse, _abc.Awaitable[_concept_service_pb2.MultiConceptResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostConceptsSearches(
         self,
-        request: _concept_service_pb2.PostConceptsSearchesRequest,
+        request: postil.v1.concept_service_pb2.PostConceptsSearchesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.MultiConceptResponse, _abc.Awaitable[_concept_service_pb2.MultiConceptResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostConcepts(
         self,
-        request: _concept_service_pb2.PostConceptsRequest,
+        request: postil.v1.concept_service_pb2.PostConceptsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.MultiConceptResponse, _abc.Awaitable[_concept_service_pb2.MultiConceptResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PatchConcepts(
         self,
-        request: _concept_service_pb2.PatchConceptsRequest,
+        request: postil.v1.concept_service_pb2.PatchConceptsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.MultiConceptResponse, _abc.Awaitable[_concept_service_pb2.MultiConceptResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetConceptLanguage(
         self,
-        request: _concept_service_pb2.GetConceptLanguageRequest,
+        request: postil.v1.concept_service_pb2.GetConceptLanguageRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.SingleConceptLanguageResponse, _abc.Awaitable[_concept_service_pb2.SingleConceptLanguageResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.SingleConceptLanguageResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.SingleConceptLanguageResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListConceptLanguages(
         self,
-        request: _concept_service_pb2.ListConceptLanguagesRequest,
+        request: postil.v1.concept_service_pb2.ListConceptLanguagesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.MultiConceptLanguageResponse, _abc.Awaitable[_concept_service_pb2.MultiConceptLanguageResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptLanguageResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptLanguageResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostConceptLanguages(
         self,
-        request: _concept_service_pb2.PostConceptLanguagesRequest,
+        request: postil.v1.concept_service_pb2.PostConceptLanguagesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.MultiConceptLanguageResponse, _abc.Awaitable[_concept_service_pb2.MultiConceptLanguageResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptLanguageResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptLanguageResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PatchConceptLanguages(
         self,
-        request: _concept_service_pb2.PatchConceptLanguagesRequest,
+        request: postil.v1.concept_service_pb2.PatchConceptLanguagesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.MultiConceptLanguageResponse, _abc.Awaitable[_concept_service_pb2.MultiConceptLanguageResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptLanguageResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptLanguageResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListKnowledgeGraphs(
         self,
-        request: _concept_service_pb2.ListKnowledgeGraphsRequest,
+        request: postil.v1.concept_service_pb2.ListKnowledgeGraphsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.MultiKnowledgeGraphResponse, _abc.Awaitable[_concept_service_pb2.MultiKnowledgeGraphResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostKnowledgeGraphs(
         self,
-        request: _concept_service_pb2.PostKnowledgeGraphsRequest,
+        request: postil.v1.concept_service_pb2.PostKnowledgeGraphsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_concept_service_pb2.MultiKnowledgeGraphResponse, _abc.Awaitable[_concept_service_pb2.MultiKnowledgeGraphResponse]]: ...
+    ) -> typing.Union[postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse]]: ...
 
-def add_ConceptsServicer_to_server(servicer: ConceptsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_ConceptsServicer_to_server(servicer: ConceptsServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

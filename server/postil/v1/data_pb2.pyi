@@ -3,31 +3,31 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import struct_pb2 as _struct_pb2
-from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from postil.v1 import concept_pb2 as _concept_pb2
-from postil.v1 import image_pb2 as _image_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
+import google.protobuf.message
+import google.protobuf.struct_pb2
+import postil.v1.concept_pb2
+import postil.v1.image_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 class _RegionInfoFeedback:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
 
-class _RegionInfoFeedbackEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RegionInfoFeedback.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
+class _RegionInfoFeedbackEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_RegionInfoFeedback.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     accurate: _RegionInfoFeedback.ValueType  # 0
     misplaced: _RegionInfoFeedback.ValueType  # 1
     not_detected: _RegionInfoFeedback.ValueType  # 2
@@ -39,445 +39,403 @@ accurate: RegionInfoFeedback.ValueType  # 0
 misplaced: RegionInfoFeedback.ValueType  # 1
 not_detected: RegionInfoFeedback.ValueType  # 2
 false_positive: RegionInfoFeedback.ValueType  # 3
-Global___RegionInfoFeedback: _TypeAlias = RegionInfoFeedback  # noqa: Y015
+Global___RegionInfoFeedback: typing_extensions.TypeAlias = RegionInfoFeedback
 
-@_typing.final
-class Data(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Data(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    IMAGE_FIELD_NUMBER: _builtins.int
-    VIDEO_FIELD_NUMBER: _builtins.int
-    CONCEPTS_FIELD_NUMBER: _builtins.int
-    METADATA_FIELD_NUMBER: _builtins.int
-    GEO_FIELD_NUMBER: _builtins.int
-    COLORS_FIELD_NUMBER: _builtins.int
-    CLUSTERS_FIELD_NUMBER: _builtins.int
-    EMBEDDINGS_FIELD_NUMBER: _builtins.int
-    REGIONS_FIELD_NUMBER: _builtins.int
-    FRAMES_FIELD_NUMBER: _builtins.int
-    TEXT_FIELD_NUMBER: _builtins.int
-    AUDIO_FIELD_NUMBER: _builtins.int
-    TRACKS_FIELD_NUMBER: _builtins.int
-    TIME_SEGMENTS_FIELD_NUMBER: _builtins.int
-    HEATMAPS_FIELD_NUMBER: _builtins.int
-    PARTS_FIELD_NUMBER: _builtins.int
-    NDARRAY_FIELD_NUMBER: _builtins.int
-    INT_VALUE_FIELD_NUMBER: _builtins.int
-    FLOAT_VALUE_FIELD_NUMBER: _builtins.int
-    BYTES_VALUE_FIELD_NUMBER: _builtins.int
-    BOOL_VALUE_FIELD_NUMBER: _builtins.int
-    STRING_VALUE_FIELD_NUMBER: _builtins.int
-    STRUCT_VALUE_FIELD_NUMBER: _builtins.int
-    int_value: _builtins.int
-    float_value: _builtins.float
-    bytes_value: _builtins.bytes
-    bool_value: _builtins.bool
-    string_value: _builtins.str
-    @_builtins.property
-    def image(self) -> _image_pb2.Image: ...
-    @_builtins.property
+    IMAGE_FIELD_NUMBER: builtins.int
+    VIDEO_FIELD_NUMBER: builtins.int
+    CONCEPTS_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    GEO_FIELD_NUMBER: builtins.int
+    COLORS_FIELD_NUMBER: builtins.int
+    CLUSTERS_FIELD_NUMBER: builtins.int
+    EMBEDDINGS_FIELD_NUMBER: builtins.int
+    REGIONS_FIELD_NUMBER: builtins.int
+    FRAMES_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
+    AUDIO_FIELD_NUMBER: builtins.int
+    TRACKS_FIELD_NUMBER: builtins.int
+    TIME_SEGMENTS_FIELD_NUMBER: builtins.int
+    HEATMAPS_FIELD_NUMBER: builtins.int
+    PARTS_FIELD_NUMBER: builtins.int
+    NDARRAY_FIELD_NUMBER: builtins.int
+    INT_VALUE_FIELD_NUMBER: builtins.int
+    FLOAT_VALUE_FIELD_NUMBER: builtins.int
+    BYTES_VALUE_FIELD_NUMBER: builtins.int
+    BOOL_VALUE_FIELD_NUMBER: builtins.int
+    STRING_VALUE_FIELD_NUMBER: builtins.int
+    STRUCT_VALUE_FIELD_NUMBER: builtins.int
+    int_value: builtins.int
+    float_value: builtins.float
+    bytes_value: builtins.bytes
+    bool_value: builtins.bool
+    string_value: builtins.str
+    @property
+    def image(self) -> postil.v1.image_pb2.Image: ...
+    @property
     def video(self) -> Global___Video: ...
-    @_builtins.property
-    def concepts(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.Concept]: ...
-    @_builtins.property
-    def metadata(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
+    @property
+    def concepts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.Concept]: ...
+    @property
+    def metadata(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
     def geo(self) -> Global___Geo: ...
-    @_builtins.property
-    def colors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Color]: ...
-    @_builtins.property
-    def clusters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cluster]: ...
-    @_builtins.property
-    def embeddings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Embedding]: ...
-    @_builtins.property
-    def regions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Region]: ...
-    @_builtins.property
-    def frames(self) -> _containers.RepeatedCompositeFieldContainer[Global___Frame]: ...
-    @_builtins.property
+    @property
+    def colors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Color]: ...
+    @property
+    def clusters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Cluster]: ...
+    @property
+    def embeddings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Embedding]: ...
+    @property
+    def regions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Region]: ...
+    @property
+    def frames(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Frame]: ...
+    @property
     def text(self) -> Global___Text: ...
-    @_builtins.property
+    @property
     def audio(self) -> Global___Audio: ...
-    @_builtins.property
-    def tracks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Track]: ...
-    @_builtins.property
-    def time_segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimeSegment]: ...
-    @_builtins.property
-    def heatmaps(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]: ...
-    @_builtins.property
-    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]: ...
-    @_builtins.property
+    @property
+    def tracks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Track]: ...
+    @property
+    def time_segments(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TimeSegment]: ...
+    @property
+    def heatmaps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.image_pb2.Image]: ...
+    @property
+    def parts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Part]: ...
+    @property
     def ndarray(self) -> Global___NDArray: ...
-    @_builtins.property
-    def struct_value(self) -> _struct_pb2.Struct: ...
+    @property
+    def struct_value(self) -> google.protobuf.struct_pb2.Struct: ...
     def __init__(
         self,
         *,
-        image: _image_pb2.Image | None = ...,
+        image: postil.v1.image_pb2.Image | None = ...,
         video: Global___Video | None = ...,
-        concepts: _abc.Iterable[_concept_pb2.Concept] | None = ...,
-        metadata: _struct_pb2.Struct | None = ...,
+        concepts: collections.abc.Iterable[postil.v1.concept_pb2.Concept] | None = ...,
+        metadata: google.protobuf.struct_pb2.Struct | None = ...,
         geo: Global___Geo | None = ...,
-        colors: _abc.Iterable[Global___Color] | None = ...,
-        clusters: _abc.Iterable[Global___Cluster] | None = ...,
-        embeddings: _abc.Iterable[Global___Embedding] | None = ...,
-        regions: _abc.Iterable[Global___Region] | None = ...,
-        frames: _abc.Iterable[Global___Frame] | None = ...,
+        colors: collections.abc.Iterable[Global___Color] | None = ...,
+        clusters: collections.abc.Iterable[Global___Cluster] | None = ...,
+        embeddings: collections.abc.Iterable[Global___Embedding] | None = ...,
+        regions: collections.abc.Iterable[Global___Region] | None = ...,
+        frames: collections.abc.Iterable[Global___Frame] | None = ...,
         text: Global___Text | None = ...,
         audio: Global___Audio | None = ...,
-        tracks: _abc.Iterable[Global___Track] | None = ...,
-        time_segments: _abc.Iterable[Global___TimeSegment] | None = ...,
-        heatmaps: _abc.Iterable[_image_pb2.Image] | None = ...,
-        parts: _abc.Iterable[Global___Part] | None = ...,
+        tracks: collections.abc.Iterable[Global___Track] | None = ...,
+        time_segments: collections.abc.Iterable[Global___TimeSegment] | None = ...,
+        heatmaps: collections.abc.Iterable[postil.v1.image_pb2.Image] | None = ...,
+        parts: collections.abc.Iterable[Global___Part] | None = ...,
         ndarray: Global___NDArray | None = ...,
-        int_value: _builtins.int = ...,
-        float_value: _builtins.float = ...,
-        bytes_value: _builtins.bytes = ...,
-        bool_value: _builtins.bool = ...,
-        string_value: _builtins.str = ...,
-        struct_value: _struct_pb2.Struct | None = ...,
+        int_value: builtins.int = ...,
+        float_value: builtins.float = ...,
+        bytes_value: builtins.bytes = ...,
+        bool_value: builtins.bool = ...,
+        string_value: builtins.str = ...,
+        struct_value: google.protobuf.struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "geo", b"geo", "image", b"image", "metadata", b"metadata", "ndarray", b"ndarray", "struct_value", b"struct_value", "text", b"text", "video", b"video"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "bool_value", b"bool_value", "bytes_value", b"bytes_value", "clusters", b"clusters", "colors", b"colors", "concepts", b"concepts", "embeddings", b"embeddings", "float_value", b"float_value", "frames", b"frames", "geo", b"geo", "heatmaps", b"heatmaps", "image", b"image", "int_value", b"int_value", "metadata", b"metadata", "ndarray", b"ndarray", "parts", b"parts", "regions", b"regions", "string_value", b"string_value", "struct_value", b"struct_value", "text", b"text", "time_segments", b"time_segments", "tracks", b"tracks", "video", b"video"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["audio", b"audio", "geo", b"geo", "image", b"image", "metadata", b"metadata", "ndarray", b"ndarray", "struct_value", b"struct_value", "text", b"text", "video", b"video"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["audio", b"audio", "bool_value", b"bool_value", "bytes_value", b"bytes_value", "clusters", b"clusters", "colors", b"colors", "concepts", b"concepts", "embeddings", b"embeddings", "float_value", b"float_value", "frames", b"frames", "geo", b"geo", "heatmaps", b"heatmaps", "image", b"image", "int_value", b"int_value", "metadata", b"metadata", "ndarray", b"ndarray", "parts", b"parts", "regions", b"regions", "string_value", b"string_value", "struct_value", b"struct_value", "text", b"text", "time_segments", b"time_segments", "tracks", b"tracks", "video", b"video"]) -> None: ...
 
-Global___Data: _TypeAlias = Data  # noqa: Y015
+Global___Data: typing_extensions.TypeAlias = Data
 
-@_typing.final
-class Video(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Video(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    URL_FIELD_NUMBER: _builtins.int
-    BASE64_FIELD_NUMBER: _builtins.int
-    ALLOW_DUPLICATE_URL_FIELD_NUMBER: _builtins.int
-    THUMBNAIL_URL_FIELD_NUMBER: _builtins.int
-    HOSTED_FIELD_NUMBER: _builtins.int
-    HOSTED_THUMBNAIL_FIELD_NUMBER: _builtins.int
-    VIDEO_INFO_FIELD_NUMBER: _builtins.int
-    url: _builtins.str
-    base64: _builtins.bytes
-    allow_duplicate_url: _builtins.bool
-    thumbnail_url: _builtins.str
-    @_builtins.property
-    def hosted(self) -> _image_pb2.HostedURL: ...
-    @_builtins.property
-    def hosted_thumbnail(self) -> _image_pb2.HostedURL: ...
-    @_builtins.property
+    URL_FIELD_NUMBER: builtins.int
+    BASE64_FIELD_NUMBER: builtins.int
+    ALLOW_DUPLICATE_URL_FIELD_NUMBER: builtins.int
+    THUMBNAIL_URL_FIELD_NUMBER: builtins.int
+    HOSTED_FIELD_NUMBER: builtins.int
+    HOSTED_THUMBNAIL_FIELD_NUMBER: builtins.int
+    VIDEO_INFO_FIELD_NUMBER: builtins.int
+    url: builtins.str
+    base64: builtins.bytes
+    allow_duplicate_url: builtins.bool
+    thumbnail_url: builtins.str
+    @property
+    def hosted(self) -> postil.v1.image_pb2.HostedURL: ...
+    @property
+    def hosted_thumbnail(self) -> postil.v1.image_pb2.HostedURL: ...
+    @property
     def video_info(self) -> Global___VideoInfo: ...
     def __init__(
         self,
         *,
-        url: _builtins.str = ...,
-        base64: _builtins.bytes = ...,
-        allow_duplicate_url: _builtins.bool = ...,
-        thumbnail_url: _builtins.str = ...,
-        hosted: _image_pb2.HostedURL | None = ...,
-        hosted_thumbnail: _image_pb2.HostedURL | None = ...,
+        url: builtins.str = ...,
+        base64: builtins.bytes = ...,
+        allow_duplicate_url: builtins.bool = ...,
+        thumbnail_url: builtins.str = ...,
+        hosted: postil.v1.image_pb2.HostedURL | None = ...,
+        hosted_thumbnail: postil.v1.image_pb2.HostedURL | None = ...,
         video_info: Global___VideoInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hosted", b"hosted", "hosted_thumbnail", b"hosted_thumbnail", "video_info", b"video_info"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_duplicate_url", b"allow_duplicate_url", "base64", b"base64", "hosted", b"hosted", "hosted_thumbnail", b"hosted_thumbnail", "thumbnail_url", b"thumbnail_url", "url", b"url", "video_info", b"video_info"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["hosted", b"hosted", "hosted_thumbnail", b"hosted_thumbnail", "video_info", b"video_info"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["allow_duplicate_url", b"allow_duplicate_url", "base64", b"base64", "hosted", b"hosted", "hosted_thumbnail", b"hosted_thumbnail", "thumbnail_url", b"thumbnail_url", "url", b"url", "video_info", b"video_info"]) -> None: ...
 
-Global___Video: _TypeAlias = Video  # noqa: Y015
+Global___Video: typing_extensions.TypeAlias = Video
 
-@_typing.final
-class VideoInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class VideoInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    WIDTH_FIELD_NUMBER: _builtins.int
-    HEIGHT_FIELD_NUMBER: _builtins.int
-    FPS_FIELD_NUMBER: _builtins.int
-    VIDEO_FORMAT_FIELD_NUMBER: _builtins.int
-    BIT_RATE_FIELD_NUMBER: _builtins.int
-    FRAME_COUNT_FIELD_NUMBER: _builtins.int
-    DURATION_SECONDS_FIELD_NUMBER: _builtins.int
-    width: _builtins.int
-    height: _builtins.int
-    fps: _builtins.float
-    video_format: _builtins.str
-    bit_rate: _builtins.int
-    frame_count: _builtins.int
-    duration_seconds: _builtins.float
+    WIDTH_FIELD_NUMBER: builtins.int
+    HEIGHT_FIELD_NUMBER: builtins.int
+    FPS_FIELD_NUMBER: builtins.int
+    VIDEO_FORMAT_FIELD_NUMBER: builtins.int
+    BIT_RATE_FIELD_NUMBER: builtins.int
+    FRAME_COUNT_FIELD_NUMBER: builtins.int
+    DURATION_SECONDS_FIELD_NUMBER: builtins.int
+    width: builtins.int
+    height: builtins.int
+    fps: builtins.float
+    video_format: builtins.str
+    bit_rate: builtins.int
+    frame_count: builtins.int
+    duration_seconds: builtins.float
     def __init__(
         self,
         *,
-        width: _builtins.int = ...,
-        height: _builtins.int = ...,
-        fps: _builtins.float = ...,
-        video_format: _builtins.str = ...,
-        bit_rate: _builtins.int = ...,
-        frame_count: _builtins.int = ...,
-        duration_seconds: _builtins.float = ...,
+        width: builtins.int = ...,
+        height: builtins.int = ...,
+        fps: builtins.float = ...,
+        video_format: builtins.str = ...,
+        bit_rate: builtins.int = ...,
+        frame_count: builtins.int = ...,
+        duration_seconds: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit_rate", b"bit_rate", "duration_seconds", b"duration_seconds", "fps", b"fps", "frame_count", b"frame_count", "height", b"height", "video_format", b"video_format", "width", b"width"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bit_rate", b"bit_rate", "duration_seconds", b"duration_seconds", "fps", b"fps", "frame_count", b"frame_count", "height", b"height", "video_format", b"video_format", "width", b"width"]) -> None: ...
 
-Global___VideoInfo: _TypeAlias = VideoInfo  # noqa: Y015
+Global___VideoInfo: typing_extensions.TypeAlias = VideoInfo
 
-@_typing.final
-class Geo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Geo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    GEO_POINT_FIELD_NUMBER: _builtins.int
-    GEO_LIMIT_FIELD_NUMBER: _builtins.int
-    GEO_BOX_FIELD_NUMBER: _builtins.int
-    @_builtins.property
+    GEO_POINT_FIELD_NUMBER: builtins.int
+    GEO_LIMIT_FIELD_NUMBER: builtins.int
+    GEO_BOX_FIELD_NUMBER: builtins.int
+    @property
     def geo_point(self) -> Global___GeoPoint: ...
-    @_builtins.property
+    @property
     def geo_limit(self) -> Global___GeoLimit: ...
-    @_builtins.property
-    def geo_box(self) -> _containers.RepeatedCompositeFieldContainer[Global___GeoBoxedPoint]: ...
+    @property
+    def geo_box(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___GeoBoxedPoint]: ...
     def __init__(
         self,
         *,
         geo_point: Global___GeoPoint | None = ...,
         geo_limit: Global___GeoLimit | None = ...,
-        geo_box: _abc.Iterable[Global___GeoBoxedPoint] | None = ...,
+        geo_box: collections.abc.Iterable[Global___GeoBoxedPoint] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["geo_limit", b"geo_limit", "geo_point", b"geo_point"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["geo_box", b"geo_box", "geo_limit", b"geo_limit", "geo_point", b"geo_point"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["geo_limit", b"geo_limit", "geo_point", b"geo_point"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["geo_box", b"geo_box", "geo_limit", b"geo_limit", "geo_point", b"geo_point"]) -> None: ...
 
-Global___Geo: _TypeAlias = Geo  # noqa: Y015
+Global___Geo: typing_extensions.TypeAlias = Geo
 
-@_typing.final
-class GeoPoint(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GeoPoint(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    LONGITUDE_FIELD_NUMBER: _builtins.int
-    LATITUDE_FIELD_NUMBER: _builtins.int
-    longitude: _builtins.float
-    latitude: _builtins.float
+    LONGITUDE_FIELD_NUMBER: builtins.int
+    LATITUDE_FIELD_NUMBER: builtins.int
+    longitude: builtins.float
+    latitude: builtins.float
     def __init__(
         self,
         *,
-        longitude: _builtins.float = ...,
-        latitude: _builtins.float = ...,
+        longitude: builtins.float = ...,
+        latitude: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["latitude", b"latitude", "longitude", b"longitude"]) -> None: ...
 
-Global___GeoPoint: _TypeAlias = GeoPoint  # noqa: Y015
+Global___GeoPoint: typing_extensions.TypeAlias = GeoPoint
 
-@_typing.final
-class GeoLimit(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GeoLimit(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    TYPE_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    type: _builtins.str
-    value: _builtins.float
+    TYPE_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
+    type: builtins.str
+    value: builtins.float
     def __init__(
         self,
         *,
-        type: _builtins.str = ...,
-        value: _builtins.float = ...,
+        type: builtins.str = ...,
+        value: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["type", b"type", "value", b"value"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["type", b"type", "value", b"value"]) -> None: ...
 
-Global___GeoLimit: _TypeAlias = GeoLimit  # noqa: Y015
+Global___GeoLimit: typing_extensions.TypeAlias = GeoLimit
 
-@_typing.final
-class GeoBoxedPoint(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GeoBoxedPoint(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    GEO_POINT_FIELD_NUMBER: _builtins.int
-    @_builtins.property
+    GEO_POINT_FIELD_NUMBER: builtins.int
+    @property
     def geo_point(self) -> Global___GeoPoint: ...
     def __init__(
         self,
         *,
         geo_point: Global___GeoPoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["geo_point", b"geo_point"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["geo_point", b"geo_point"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["geo_point", b"geo_point"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["geo_point", b"geo_point"]) -> None: ...
 
-Global___GeoBoxedPoint: _TypeAlias = GeoBoxedPoint  # noqa: Y015
+Global___GeoBoxedPoint: typing_extensions.TypeAlias = GeoBoxedPoint
 
-@_typing.final
-class Color(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Color(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    RAW_HEX_FIELD_NUMBER: _builtins.int
-    W3C_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    raw_hex: _builtins.str
-    value: _builtins.float
-    @_builtins.property
+    RAW_HEX_FIELD_NUMBER: builtins.int
+    W3C_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
+    raw_hex: builtins.str
+    value: builtins.float
+    @property
     def w3c(self) -> Global___W3C: ...
     def __init__(
         self,
         *,
-        raw_hex: _builtins.str = ...,
+        raw_hex: builtins.str = ...,
         w3c: Global___W3C | None = ...,
-        value: _builtins.float = ...,
+        value: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["w3c", b"w3c"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["raw_hex", b"raw_hex", "value", b"value", "w3c", b"w3c"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["w3c", b"w3c"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["raw_hex", b"raw_hex", "value", b"value", "w3c", b"w3c"]) -> None: ...
 
-Global___Color: _TypeAlias = Color  # noqa: Y015
+Global___Color: typing_extensions.TypeAlias = Color
 
-@_typing.final
-class W3C(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class W3C(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    HEX_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    hex: _builtins.str
-    name: _builtins.str
+    HEX_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    hex: builtins.str
+    name: builtins.str
     def __init__(
         self,
         *,
-        hex: _builtins.str = ...,
-        name: _builtins.str = ...,
+        hex: builtins.str = ...,
+        name: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hex", b"hex", "name", b"name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["hex", b"hex", "name", b"name"]) -> None: ...
 
-Global___W3C: _TypeAlias = W3C  # noqa: Y015
+Global___W3C: typing_extensions.TypeAlias = W3C
 
-@_typing.final
-class Cluster(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Cluster(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    COUNT_FIELD_NUMBER: _builtins.int
-    SCORE_FIELD_NUMBER: _builtins.int
-    PROJECTION_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    count: _builtins.int
-    score: _builtins.float
-    @_builtins.property
-    def projection(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    ID_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    SCORE_FIELD_NUMBER: builtins.int
+    PROJECTION_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    count: builtins.int
+    score: builtins.float
+    @property
+    def projection(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        count: _builtins.int = ...,
-        score: _builtins.float = ...,
-        projection: _abc.Iterable[_builtins.float] | None = ...,
+        id: builtins.str = ...,
+        count: builtins.int = ...,
+        score: builtins.float = ...,
+        projection: collections.abc.Iterable[builtins.float] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "id", b"id", "projection", b"projection", "score", b"score"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["count", b"count", "id", b"id", "projection", b"projection", "score", b"score"]) -> None: ...
 
-Global___Cluster: _TypeAlias = Cluster  # noqa: Y015
+Global___Cluster: typing_extensions.TypeAlias = Cluster
 
-@_typing.final
-class Embedding(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Embedding(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    VECTOR_FIELD_NUMBER: _builtins.int
-    NUM_DIMENSIONS_FIELD_NUMBER: _builtins.int
-    SPACE_FIELD_NUMBER: _builtins.int
-    num_dimensions: _builtins.int
-    space: _builtins.str
-    @_builtins.property
-    def vector(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    VECTOR_FIELD_NUMBER: builtins.int
+    NUM_DIMENSIONS_FIELD_NUMBER: builtins.int
+    SPACE_FIELD_NUMBER: builtins.int
+    num_dimensions: builtins.int
+    space: builtins.str
+    @property
+    def vector(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]: ...
     def __init__(
         self,
         *,
-        vector: _abc.Iterable[_builtins.float] | None = ...,
-        num_dimensions: _builtins.int = ...,
-        space: _builtins.str = ...,
+        vector: collections.abc.Iterable[builtins.float] | None = ...,
+        num_dimensions: builtins.int = ...,
+        space: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["num_dimensions", b"num_dimensions", "space", b"space", "vector", b"vector"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["num_dimensions", b"num_dimensions", "space", b"space", "vector", b"vector"]) -> None: ...
 
-Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
+Global___Embedding: typing_extensions.TypeAlias = Embedding
 
-@_typing.final
-class Region(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Region(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    REGION_INFO_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    TRACK_ID_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    value: _builtins.float
-    track_id: _builtins.str
-    @_builtins.property
+    ID_FIELD_NUMBER: builtins.int
+    REGION_INFO_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
+    TRACK_ID_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    value: builtins.float
+    track_id: builtins.str
+    @property
     def region_info(self) -> Global___RegionInfo: ...
-    @_builtins.property
+    @property
     def data(self) -> Global___Data: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
+        id: builtins.str = ...,
         region_info: Global___RegionInfo | None = ...,
         data: Global___Data | None = ...,
-        value: _builtins.float = ...,
-        track_id: _builtins.str = ...,
+        value: builtins.float = ...,
+        track_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "region_info", b"region_info"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "id", b"id", "region_info", b"region_info", "track_id", b"track_id", "value", b"value"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["data", b"data", "region_info", b"region_info"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "id", b"id", "region_info", b"region_info", "track_id", b"track_id", "value", b"value"]) -> None: ...
 
-Global___Region: _TypeAlias = Region  # noqa: Y015
+Global___Region: typing_extensions.TypeAlias = Region
 
-@_typing.final
-class RegionInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class RegionInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    BOUNDING_BOX_FIELD_NUMBER: _builtins.int
-    MASK_FIELD_NUMBER: _builtins.int
-    POLYGON_FIELD_NUMBER: _builtins.int
-    POINT_FIELD_NUMBER: _builtins.int
-    SPAN_FIELD_NUMBER: _builtins.int
-    TOKEN_FIELD_NUMBER: _builtins.int
-    KEYPOINT_LOCATIONS_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    FEEDBACK_FIELD_NUMBER: _builtins.int
-    value: _builtins.float
+    BOUNDING_BOX_FIELD_NUMBER: builtins.int
+    MASK_FIELD_NUMBER: builtins.int
+    POLYGON_FIELD_NUMBER: builtins.int
+    POINT_FIELD_NUMBER: builtins.int
+    SPAN_FIELD_NUMBER: builtins.int
+    TOKEN_FIELD_NUMBER: builtins.int
+    KEYPOINT_LOCATIONS_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
+    FEEDBACK_FIELD_NUMBER: builtins.int
+    value: builtins.float
     feedback: Global___RegionInfoFeedback.ValueType
-    @_builtins.property
+    @property
     def bounding_box(self) -> Global___BoundingBox: ...
-    @_builtins.property
+    @property
     def mask(self) -> Global___Mask: ...
-    @_builtins.property
+    @property
     def polygon(self) -> Global___Polygon: ...
-    @_builtins.property
+    @property
     def point(self) -> Global___Point: ...
-    @_builtins.property
+    @property
     def span(self) -> Global___Span: ...
-    @_builtins.property
+    @property
     def token(self) -> Global___Token: ...
-    @_builtins.property
-    def keypoint_locations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]: ...
+    @property
+    def keypoint_locations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Point]: ...
     def __init__(
         self,
         *,
@@ -487,96 +445,82 @@ class RegionInfo(_message.Message):
         point: Global___Point | None = ...,
         span: Global___Span | None = ...,
         token: Global___Token | None = ...,
-        keypoint_locations: _abc.Iterable[Global___Point] | None = ...,
-        value: _builtins.float = ...,
+        keypoint_locations: collections.abc.Iterable[Global___Point] | None = ...,
+        value: builtins.float = ...,
         feedback: Global___RegionInfoFeedback.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bounding_box", b"bounding_box", "mask", b"mask", "point", b"point", "polygon", b"polygon", "span", b"span", "token", b"token"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounding_box", b"bounding_box", "feedback", b"feedback", "keypoint_locations", b"keypoint_locations", "mask", b"mask", "point", b"point", "polygon", b"polygon", "span", b"span", "token", b"token", "value", b"value"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["bounding_box", b"bounding_box", "mask", b"mask", "point", b"point", "polygon", b"polygon", "span", b"span", "token", b"token"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bounding_box", b"bounding_box", "feedback", b"feedback", "keypoint_locations", b"keypoint_locations", "mask", b"mask", "point", b"point", "polygon", b"polygon", "span", b"span", "token", b"token", "value", b"value"]) -> None: ...
 
-Global___RegionInfo: _TypeAlias = RegionInfo  # noqa: Y015
+Global___RegionInfo: typing_extensions.TypeAlias = RegionInfo
 
-@_typing.final
-class BoundingBox(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class BoundingBox(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    TOP_ROW_FIELD_NUMBER: _builtins.int
-    LEFT_COL_FIELD_NUMBER: _builtins.int
-    BOTTOM_ROW_FIELD_NUMBER: _builtins.int
-    RIGHT_COL_FIELD_NUMBER: _builtins.int
-    top_row: _builtins.float
-    left_col: _builtins.float
-    bottom_row: _builtins.float
-    right_col: _builtins.float
+    TOP_ROW_FIELD_NUMBER: builtins.int
+    LEFT_COL_FIELD_NUMBER: builtins.int
+    BOTTOM_ROW_FIELD_NUMBER: builtins.int
+    RIGHT_COL_FIELD_NUMBER: builtins.int
+    top_row: builtins.float
+    left_col: builtins.float
+    bottom_row: builtins.float
+    right_col: builtins.float
     def __init__(
         self,
         *,
-        top_row: _builtins.float = ...,
-        left_col: _builtins.float = ...,
-        bottom_row: _builtins.float = ...,
-        right_col: _builtins.float = ...,
+        top_row: builtins.float = ...,
+        left_col: builtins.float = ...,
+        bottom_row: builtins.float = ...,
+        right_col: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bottom_row", b"bottom_row", "left_col", b"left_col", "right_col", b"right_col", "top_row", b"top_row"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bottom_row", b"bottom_row", "left_col", b"left_col", "right_col", b"right_col", "top_row", b"top_row"]) -> None: ...
 
-Global___BoundingBox: _TypeAlias = BoundingBox  # noqa: Y015
+Global___BoundingBox: typing_extensions.TypeAlias = BoundingBox
 
-@_typing.final
-class Mask(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Mask(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    IMAGE_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def image(self) -> _image_pb2.Image: ...
+    IMAGE_FIELD_NUMBER: builtins.int
+    @property
+    def image(self) -> postil.v1.image_pb2.Image: ...
     def __init__(
         self,
         *,
-        image: _image_pb2.Image | None = ...,
+        image: postil.v1.image_pb2.Image | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["image", b"image"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["image", b"image"]) -> None: ...
 
-Global___Mask: _TypeAlias = Mask  # noqa: Y015
+Global___Mask: typing_extensions.TypeAlias = Mask
 
-@_typing.final
-class Polygon(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Polygon(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    POINTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]: ...
+    POINTS_FIELD_NUMBER: builtins.int
+    @property
+    def points(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Point]: ...
     def __init__(
         self,
         *,
-        points: _abc.Iterable[Global___Point] | None = ...,
+        points: collections.abc.Iterable[Global___Point] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["points", b"points"]) -> None: ...
 
-Global___Polygon: _TypeAlias = Polygon  # noqa: Y015
+Global___Polygon: typing_extensions.TypeAlias = Polygon
 
-@_typing.final
-class Point(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Point(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     class _Visibility:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
 
-    class _VisibilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Point._Visibility.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
+    class _VisibilityEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Point._Visibility.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
         NOT_SET: Point._Visibility.ValueType  # 0
         VISIBLE: Point._Visibility.ValueType  # 1
         NOT_VISIBLE: Point._Visibility.ValueType  # 2
@@ -588,375 +532,325 @@ class Point(_message.Message):
     NOT_VISIBLE: Point.Visibility.ValueType  # 2
     NOT_PRESENT: Point.Visibility.ValueType  # 3
 
-    ROW_FIELD_NUMBER: _builtins.int
-    COL_FIELD_NUMBER: _builtins.int
-    Z_FIELD_NUMBER: _builtins.int
-    VISIBILITY_FIELD_NUMBER: _builtins.int
-    row: _builtins.float
-    col: _builtins.float
-    z: _builtins.float
+    ROW_FIELD_NUMBER: builtins.int
+    COL_FIELD_NUMBER: builtins.int
+    Z_FIELD_NUMBER: builtins.int
+    VISIBILITY_FIELD_NUMBER: builtins.int
+    row: builtins.float
+    col: builtins.float
+    z: builtins.float
     visibility: Global___Point.Visibility.ValueType
     def __init__(
         self,
         *,
-        row: _builtins.float = ...,
-        col: _builtins.float = ...,
-        z: _builtins.float = ...,
+        row: builtins.float = ...,
+        col: builtins.float = ...,
+        z: builtins.float = ...,
         visibility: Global___Point.Visibility.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["col", b"col", "row", b"row", "visibility", b"visibility", "z", b"z"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["col", b"col", "row", b"row", "visibility", b"visibility", "z", b"z"]) -> None: ...
 
-Global___Point: _TypeAlias = Point  # noqa: Y015
+Global___Point: typing_extensions.TypeAlias = Point
 
-@_typing.final
-class Span(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Span(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    CHAR_START_FIELD_NUMBER: _builtins.int
-    CHAR_END_FIELD_NUMBER: _builtins.int
-    RAW_TEXT_FIELD_NUMBER: _builtins.int
-    char_start: _builtins.int
-    char_end: _builtins.int
-    raw_text: _builtins.str
+    CHAR_START_FIELD_NUMBER: builtins.int
+    CHAR_END_FIELD_NUMBER: builtins.int
+    RAW_TEXT_FIELD_NUMBER: builtins.int
+    char_start: builtins.int
+    char_end: builtins.int
+    raw_text: builtins.str
     def __init__(
         self,
         *,
-        char_start: _builtins.int = ...,
-        char_end: _builtins.int = ...,
-        raw_text: _builtins.str = ...,
+        char_start: builtins.int = ...,
+        char_end: builtins.int = ...,
+        raw_text: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["char_end", b"char_end", "char_start", b"char_start", "raw_text", b"raw_text"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["char_end", b"char_end", "char_start", b"char_start", "raw_text", b"raw_text"]) -> None: ...
 
-Global___Span: _TypeAlias = Span  # noqa: Y015
+Global___Span: typing_extensions.TypeAlias = Span
 
-@_typing.final
-class Token(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Token(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    CHAR_START_FIELD_NUMBER: _builtins.int
-    CHAR_END_FIELD_NUMBER: _builtins.int
-    RAW_TEXT_FIELD_NUMBER: _builtins.int
-    char_start: _builtins.int
-    char_end: _builtins.int
-    raw_text: _builtins.str
+    CHAR_START_FIELD_NUMBER: builtins.int
+    CHAR_END_FIELD_NUMBER: builtins.int
+    RAW_TEXT_FIELD_NUMBER: builtins.int
+    char_start: builtins.int
+    char_end: builtins.int
+    raw_text: builtins.str
     def __init__(
         self,
         *,
-        char_start: _builtins.int = ...,
-        char_end: _builtins.int = ...,
-        raw_text: _builtins.str = ...,
+        char_start: builtins.int = ...,
+        char_end: builtins.int = ...,
+        raw_text: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["char_end", b"char_end", "char_start", b"char_start", "raw_text", b"raw_text"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["char_end", b"char_end", "char_start", b"char_start", "raw_text", b"raw_text"]) -> None: ...
 
-Global___Token: _TypeAlias = Token  # noqa: Y015
+Global___Token: typing_extensions.TypeAlias = Token
 
-@_typing.final
-class Frame(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Frame(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    FRAME_INFO_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    ID_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    @_builtins.property
+    FRAME_INFO_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    @property
     def frame_info(self) -> Global___FrameInfo: ...
-    @_builtins.property
+    @property
     def data(self) -> Global___Data: ...
     def __init__(
         self,
         *,
         frame_info: Global___FrameInfo | None = ...,
         data: Global___Data | None = ...,
-        id: _builtins.str = ...,
+        id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "frame_info", b"frame_info"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "frame_info", b"frame_info", "id", b"id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["data", b"data", "frame_info", b"frame_info"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "frame_info", b"frame_info", "id", b"id"]) -> None: ...
 
-Global___Frame: _TypeAlias = Frame  # noqa: Y015
+Global___Frame: typing_extensions.TypeAlias = Frame
 
-@_typing.final
-class FrameInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class FrameInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    INDEX_FIELD_NUMBER: _builtins.int
-    TIME_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
-    index: _builtins.int
-    time: _builtins.int
-    number: _builtins.int
+    INDEX_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
+    NUMBER_FIELD_NUMBER: builtins.int
+    index: builtins.int
+    time: builtins.int
+    number: builtins.int
     def __init__(
         self,
         *,
-        index: _builtins.int = ...,
-        time: _builtins.int = ...,
-        number: _builtins.int = ...,
+        index: builtins.int = ...,
+        time: builtins.int = ...,
+        number: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "number", b"number", "time", b"time"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["index", b"index", "number", b"number", "time", b"time"]) -> None: ...
 
-Global___FrameInfo: _TypeAlias = FrameInfo  # noqa: Y015
+Global___FrameInfo: typing_extensions.TypeAlias = FrameInfo
 
-@_typing.final
-class Text(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Text(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    RAW_FIELD_NUMBER: _builtins.int
-    URL_FIELD_NUMBER: _builtins.int
-    ALLOW_DUPLICATE_URL_FIELD_NUMBER: _builtins.int
-    HOSTED_FIELD_NUMBER: _builtins.int
-    TEXT_INFO_FIELD_NUMBER: _builtins.int
-    raw: _builtins.str
-    url: _builtins.str
-    allow_duplicate_url: _builtins.bool
-    @_builtins.property
-    def hosted(self) -> _image_pb2.HostedURL: ...
-    @_builtins.property
+    RAW_FIELD_NUMBER: builtins.int
+    URL_FIELD_NUMBER: builtins.int
+    ALLOW_DUPLICATE_URL_FIELD_NUMBER: builtins.int
+    HOSTED_FIELD_NUMBER: builtins.int
+    TEXT_INFO_FIELD_NUMBER: builtins.int
+    raw: builtins.str
+    url: builtins.str
+    allow_duplicate_url: builtins.bool
+    @property
+    def hosted(self) -> postil.v1.image_pb2.HostedURL: ...
+    @property
     def text_info(self) -> Global___TextInfo: ...
     def __init__(
         self,
         *,
-        raw: _builtins.str = ...,
-        url: _builtins.str = ...,
-        allow_duplicate_url: _builtins.bool = ...,
-        hosted: _image_pb2.HostedURL | None = ...,
+        raw: builtins.str = ...,
+        url: builtins.str = ...,
+        allow_duplicate_url: builtins.bool = ...,
+        hosted: postil.v1.image_pb2.HostedURL | None = ...,
         text_info: Global___TextInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hosted", b"hosted", "text_info", b"text_info"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_duplicate_url", b"allow_duplicate_url", "hosted", b"hosted", "raw", b"raw", "text_info", b"text_info", "url", b"url"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["hosted", b"hosted", "text_info", b"text_info"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["allow_duplicate_url", b"allow_duplicate_url", "hosted", b"hosted", "raw", b"raw", "text_info", b"text_info", "url", b"url"]) -> None: ...
 
-Global___Text: _TypeAlias = Text  # noqa: Y015
+Global___Text: typing_extensions.TypeAlias = Text
 
-@_typing.final
-class TextInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class TextInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    CHAR_COUNT_FIELD_NUMBER: _builtins.int
-    ENCODING_FIELD_NUMBER: _builtins.int
-    char_count: _builtins.int
-    encoding: _builtins.str
+    CHAR_COUNT_FIELD_NUMBER: builtins.int
+    ENCODING_FIELD_NUMBER: builtins.int
+    char_count: builtins.int
+    encoding: builtins.str
     def __init__(
         self,
         *,
-        char_count: _builtins.int = ...,
-        encoding: _builtins.str = ...,
+        char_count: builtins.int = ...,
+        encoding: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["char_count", b"char_count", "encoding", b"encoding"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["char_count", b"char_count", "encoding", b"encoding"]) -> None: ...
 
-Global___TextInfo: _TypeAlias = TextInfo  # noqa: Y015
+Global___TextInfo: typing_extensions.TypeAlias = TextInfo
 
-@_typing.final
-class Audio(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Audio(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    URL_FIELD_NUMBER: _builtins.int
-    BASE64_FIELD_NUMBER: _builtins.int
-    ALLOW_DUPLICATE_URL_FIELD_NUMBER: _builtins.int
-    HOSTED_FIELD_NUMBER: _builtins.int
-    AUDIO_INFO_FIELD_NUMBER: _builtins.int
-    url: _builtins.str
-    base64: _builtins.bytes
-    allow_duplicate_url: _builtins.bool
-    @_builtins.property
-    def hosted(self) -> _image_pb2.HostedURL: ...
-    @_builtins.property
+    URL_FIELD_NUMBER: builtins.int
+    BASE64_FIELD_NUMBER: builtins.int
+    ALLOW_DUPLICATE_URL_FIELD_NUMBER: builtins.int
+    HOSTED_FIELD_NUMBER: builtins.int
+    AUDIO_INFO_FIELD_NUMBER: builtins.int
+    url: builtins.str
+    base64: builtins.bytes
+    allow_duplicate_url: builtins.bool
+    @property
+    def hosted(self) -> postil.v1.image_pb2.HostedURL: ...
+    @property
     def audio_info(self) -> Global___AudioInfo: ...
     def __init__(
         self,
         *,
-        url: _builtins.str = ...,
-        base64: _builtins.bytes = ...,
-        allow_duplicate_url: _builtins.bool = ...,
-        hosted: _image_pb2.HostedURL | None = ...,
+        url: builtins.str = ...,
+        base64: builtins.bytes = ...,
+        allow_duplicate_url: builtins.bool = ...,
+        hosted: postil.v1.image_pb2.HostedURL | None = ...,
         audio_info: Global___AudioInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio_info", b"audio_info", "hosted", b"hosted"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_duplicate_url", b"allow_duplicate_url", "audio_info", b"audio_info", "base64", b"base64", "hosted", b"hosted", "url", b"url"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["audio_info", b"audio_info", "hosted", b"hosted"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["allow_duplicate_url", b"allow_duplicate_url", "audio_info", b"audio_info", "base64", b"base64", "hosted", b"hosted", "url", b"url"]) -> None: ...
 
-Global___Audio: _TypeAlias = Audio  # noqa: Y015
+Global___Audio: typing_extensions.TypeAlias = Audio
 
-@_typing.final
-class AudioInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class AudioInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    AUDIO_FORMAT_FIELD_NUMBER: _builtins.int
-    SAMPLE_RATE_FIELD_NUMBER: _builtins.int
-    DURATION_SECONDS_FIELD_NUMBER: _builtins.int
-    BIT_RATE_FIELD_NUMBER: _builtins.int
-    audio_format: _builtins.str
-    sample_rate: _builtins.int
-    duration_seconds: _builtins.float
-    bit_rate: _builtins.int
+    AUDIO_FORMAT_FIELD_NUMBER: builtins.int
+    SAMPLE_RATE_FIELD_NUMBER: builtins.int
+    DURATION_SECONDS_FIELD_NUMBER: builtins.int
+    BIT_RATE_FIELD_NUMBER: builtins.int
+    audio_format: builtins.str
+    sample_rate: builtins.int
+    duration_seconds: builtins.float
+    bit_rate: builtins.int
     def __init__(
         self,
         *,
-        audio_format: _builtins.str = ...,
-        sample_rate: _builtins.int = ...,
-        duration_seconds: _builtins.float = ...,
-        bit_rate: _builtins.int = ...,
+        audio_format: builtins.str = ...,
+        sample_rate: builtins.int = ...,
+        duration_seconds: builtins.float = ...,
+        bit_rate: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_format", b"audio_format", "bit_rate", b"bit_rate", "duration_seconds", b"duration_seconds", "sample_rate", b"sample_rate"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["audio_format", b"audio_format", "bit_rate", b"bit_rate", "duration_seconds", b"duration_seconds", "sample_rate", b"sample_rate"]) -> None: ...
 
-Global___AudioInfo: _TypeAlias = AudioInfo  # noqa: Y015
+Global___AudioInfo: typing_extensions.TypeAlias = AudioInfo
 
-@_typing.final
-class Track(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Track(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    TIME_INFO_FIELD_NUMBER: _builtins.int
-    QUALITY_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    quality: _builtins.float
-    @_builtins.property
+    ID_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    TIME_INFO_FIELD_NUMBER: builtins.int
+    QUALITY_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    quality: builtins.float
+    @property
     def data(self) -> Global___Data: ...
-    @_builtins.property
+    @property
     def time_info(self) -> Global___TimeInfo: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
+        id: builtins.str = ...,
         data: Global___Data | None = ...,
         time_info: Global___TimeInfo | None = ...,
-        quality: _builtins.float = ...,
+        quality: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "time_info", b"time_info"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "id", b"id", "quality", b"quality", "time_info", b"time_info"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["data", b"data", "time_info", b"time_info"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "id", b"id", "quality", b"quality", "time_info", b"time_info"]) -> None: ...
 
-Global___Track: _TypeAlias = Track  # noqa: Y015
+Global___Track: typing_extensions.TypeAlias = Track
 
-@_typing.final
-class TimeInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class TimeInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NUM_FRAMES_FIELD_NUMBER: _builtins.int
-    BEGIN_TIME_FIELD_NUMBER: _builtins.int
-    END_TIME_FIELD_NUMBER: _builtins.int
-    num_frames: _builtins.int
-    begin_time: _builtins.float
-    end_time: _builtins.float
+    NUM_FRAMES_FIELD_NUMBER: builtins.int
+    BEGIN_TIME_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    num_frames: builtins.int
+    begin_time: builtins.float
+    end_time: builtins.float
     def __init__(
         self,
         *,
-        num_frames: _builtins.int = ...,
-        begin_time: _builtins.float = ...,
-        end_time: _builtins.float = ...,
+        num_frames: builtins.int = ...,
+        begin_time: builtins.float = ...,
+        end_time: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "end_time", b"end_time", "num_frames", b"num_frames"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["begin_time", b"begin_time", "end_time", b"end_time", "num_frames", b"num_frames"]) -> None: ...
 
-Global___TimeInfo: _TypeAlias = TimeInfo  # noqa: Y015
+Global___TimeInfo: typing_extensions.TypeAlias = TimeInfo
 
-@_typing.final
-class TimeSegment(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class TimeSegment(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    TIME_INFO_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    @_builtins.property
+    ID_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    TIME_INFO_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    @property
     def data(self) -> Global___Data: ...
-    @_builtins.property
+    @property
     def time_info(self) -> Global___TimeInfo: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
+        id: builtins.str = ...,
         data: Global___Data | None = ...,
         time_info: Global___TimeInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "time_info", b"time_info"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "id", b"id", "time_info", b"time_info"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["data", b"data", "time_info", b"time_info"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "id", b"id", "time_info", b"time_info"]) -> None: ...
 
-Global___TimeSegment: _TypeAlias = TimeSegment  # noqa: Y015
+Global___TimeSegment: typing_extensions.TypeAlias = TimeSegment
 
-@_typing.final
-class Part(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Part(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    DATA_FIELD_NUMBER: _builtins.int
-    ID_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    @_builtins.property
+    DATA_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    @property
     def data(self) -> Global___Data: ...
     def __init__(
         self,
         *,
         data: Global___Data | None = ...,
-        id: _builtins.str = ...,
+        id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "id", b"id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["data", b"data"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "id", b"id"]) -> None: ...
 
-Global___Part: _TypeAlias = Part  # noqa: Y015
+Global___Part: typing_extensions.TypeAlias = Part
 
-@_typing.final
-class NDArray(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class NDArray(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    BUFFER_FIELD_NUMBER: _builtins.int
-    SHAPE_FIELD_NUMBER: _builtins.int
-    DTYPE_FIELD_NUMBER: _builtins.int
-    buffer: _builtins.bytes
-    dtype: _builtins.str
-    @_builtins.property
-    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    BUFFER_FIELD_NUMBER: builtins.int
+    SHAPE_FIELD_NUMBER: builtins.int
+    DTYPE_FIELD_NUMBER: builtins.int
+    buffer: builtins.bytes
+    dtype: builtins.str
+    @property
+    def shape(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
     def __init__(
         self,
         *,
-        buffer: _builtins.bytes = ...,
-        shape: _abc.Iterable[_builtins.int] | None = ...,
-        dtype: _builtins.str = ...,
+        buffer: builtins.bytes = ...,
+        shape: collections.abc.Iterable[builtins.int] | None = ...,
+        dtype: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buffer", b"buffer", "dtype", b"dtype", "shape", b"shape"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["buffer", b"buffer", "dtype", b"dtype", "shape", b"shape"]) -> None: ...
 
-Global___NDArray: _TypeAlias = NDArray  # noqa: Y015
+Global___NDArray: typing_extensions.TypeAlias = NDArray

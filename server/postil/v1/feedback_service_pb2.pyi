@@ -3,71 +3,65 @@
 isort:skip_file
 """
 
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import input_pb2 as _input_pb2
-import builtins as _builtins
+import builtins
+import google.protobuf.descriptor
+import google.protobuf.message
+import postil.v1.common_pb2
+import postil.v1.input_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class PostModelFeedbackRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostModelFeedbackRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    MODEL_ID_FIELD_NUMBER: _builtins.int
-    VERSION_ID_FIELD_NUMBER: _builtins.int
-    INPUT_FIELD_NUMBER: _builtins.int
-    model_id: _builtins.str
-    version_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def input(self) -> _input_pb2.Input: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODEL_ID_FIELD_NUMBER: builtins.int
+    VERSION_ID_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    model_id: builtins.str
+    version_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def input(self) -> postil.v1.input_pb2.Input: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        model_id: _builtins.str = ...,
-        version_id: _builtins.str = ...,
-        input: _input_pb2.Input | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        model_id: builtins.str = ...,
+        version_id: builtins.str = ...,
+        input: postil.v1.input_pb2.Input | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "model_id", b"model_id", "user_app_id", b"user_app_id", "version_id", b"version_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["input", b"input", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["input", b"input", "model_id", b"model_id", "user_app_id", b"user_app_id", "version_id", b"version_id"]) -> None: ...
 
-Global___PostModelFeedbackRequest: _TypeAlias = PostModelFeedbackRequest  # noqa: Y015
+Global___PostModelFeedbackRequest: typing_extensions.TypeAlias = PostModelFeedbackRequest
 
-@_typing.final
-class PostSearchFeedbackRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostSearchFeedbackRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    INPUT_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def input(self) -> _input_pb2.Input: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def input(self) -> postil.v1.input_pb2.Input: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        input: _input_pb2.Input | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        input: postil.v1.input_pb2.Input | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["input", b"input", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["input", b"input", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostSearchFeedbackRequest: _TypeAlias = PostSearchFeedbackRequest  # noqa: Y015
+Global___PostSearchFeedbackRequest: typing_extensions.TypeAlias = PostSearchFeedbackRequest

@@ -6,7 +6,7 @@ import warnings
 from postil.v1 import feedback_service_pb2 as postil_dot_v1_dot_feedback__service__pb2
 from postil.v1 import status_pb2 as postil_dot_v1_dot_status__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class FeedbackStub:
+class FeedbackStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -47,7 +47,7 @@ class FeedbackStub:
                 _registered_method=True)
 
 
-class FeedbackServicer:
+class FeedbackServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def PostModelFeedback(self, request, context):
@@ -83,7 +83,7 @@ def add_FeedbackServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Feedback:
+class Feedback(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod

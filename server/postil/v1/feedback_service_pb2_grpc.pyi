@@ -3,57 +3,114 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from grpc import aio as _aio
-from postil.v1 import feedback_service_pb2 as _feedback_service_pb2
-from postil.v1 import status_pb2 as _status_pb2
-import abc as _abc_1
-import grpc as _grpc
+import abc
+import collections.abc
+import grpc
+import grpc.aio
+import postil.v1.feedback_service_pb2
+import postil.v1.status_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
+if sys.version_info >= (3, 13):
+    import typing as typing_extensions
 else:
-    from typing_extensions import Self as _Self
+    import typing_extensions
 
-_T = _typing.TypeVar("_T")
+_T = typing.TypeVar("_T")
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
+_FeedbackPostModelFeedbackType = typing_extensions.TypeVar(
+    '_FeedbackPostModelFeedbackType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.PostModelFeedbackRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.PostModelFeedbackRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.PostModelFeedbackRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
 
-class FeedbackStub:
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> FeedbackAsyncStub: ...
-    PostModelFeedback: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.PostModelFeedbackRequest, _status_pb2.BaseResponse]
-    PostSearchFeedback: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.PostSearchFeedbackRequest, _status_pb2.BaseResponse]
+_FeedbackPostSearchFeedbackType = typing_extensions.TypeVar(
+    '_FeedbackPostSearchFeedbackType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.PostSearchFeedbackRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.PostSearchFeedbackRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.PostSearchFeedbackRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
 
-@_typing.type_check_only
-class FeedbackAsyncStub(FeedbackStub):
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    PostModelFeedback: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.PostModelFeedbackRequest, _status_pb2.BaseResponse]  # type: ignore[assignment]
-    PostSearchFeedback: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.PostSearchFeedbackRequest, _status_pb2.BaseResponse]  # type: ignore[assignment]
+class FeedbackStub(typing.Generic[_FeedbackPostModelFeedbackType, _FeedbackPostSearchFeedbackType]):
+    @typing.overload
+    def __init__(self: FeedbackStub[
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.feedback_service_pb2.PostModelFeedbackRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.feedback_service_pb2.PostSearchFeedbackRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+    ], channel: grpc.Channel) -> None: ...
 
-class FeedbackServicer(metaclass=_abc_1.ABCMeta):
-    @_abc_1.abstractmethod
+    @typing.overload
+    def __init__(self: FeedbackStub[
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.feedback_service_pb2.PostModelFeedbackRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.feedback_service_pb2.PostSearchFeedbackRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+    ], channel: grpc.aio.Channel) -> None: ...
+
+    PostModelFeedback: _FeedbackPostModelFeedbackType
+
+    PostSearchFeedback: _FeedbackPostSearchFeedbackType
+
+FeedbackAsyncStub: typing_extensions.TypeAlias = FeedbackStub[
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.PostModelFeedbackRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.PostSearchFeedbackRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+]
+
+class FeedbackServicer(metaclass=abc.ABCMeta):
+    @abc.abstractmethod
     def PostModelFeedback(
         self,
-        request: _feedback_service_pb2.PostModelFeedbackRequest,
+        request: postil.v1.feedback_service_pb2.PostModelFeedbackRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_pb2.BaseResponse, _abc.Awaitable[_status_pb2.BaseResponse]]: ...
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostSearchFeedback(
         self,
-        request: _feedback_service_pb2.PostSearchFeedbackRequest,
+        request: postil.v1.feedback_service_pb2.PostSearchFeedbackRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_pb2.BaseResponse, _abc.Awaitable[_status_pb2.BaseResponse]]: ...
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]: ...
 
-def add_FeedbackServicer_to_server(servicer: FeedbackServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_FeedbackServicer_to_server(servicer: FeedbackServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -3,138 +3,124 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class Image(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Image(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    @_typing.final
-    class HostedImageInfoEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
+    @typing.final
+    class HostedImageInfoEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        @_builtins.property
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
         def value(self) -> Global___ImageInfo: ...
         def __init__(
             self,
             *,
-            key: _builtins.str = ...,
+            key: builtins.str = ...,
             value: Global___ImageInfo | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
-    URL_FIELD_NUMBER: _builtins.int
-    BASE64_FIELD_NUMBER: _builtins.int
-    ALLOW_DUPLICATE_URL_FIELD_NUMBER: _builtins.int
-    HOSTED_FIELD_NUMBER: _builtins.int
-    IMAGE_INFO_FIELD_NUMBER: _builtins.int
-    HOSTED_IMAGE_INFO_FIELD_NUMBER: _builtins.int
-    DECODED_BYTES_FIELD_NUMBER: _builtins.int
-    url: _builtins.str
-    base64: _builtins.bytes
-    allow_duplicate_url: _builtins.bool
-    decoded_bytes: _builtins.bytes
-    @_builtins.property
+    URL_FIELD_NUMBER: builtins.int
+    BASE64_FIELD_NUMBER: builtins.int
+    ALLOW_DUPLICATE_URL_FIELD_NUMBER: builtins.int
+    HOSTED_FIELD_NUMBER: builtins.int
+    IMAGE_INFO_FIELD_NUMBER: builtins.int
+    HOSTED_IMAGE_INFO_FIELD_NUMBER: builtins.int
+    DECODED_BYTES_FIELD_NUMBER: builtins.int
+    url: builtins.str
+    base64: builtins.bytes
+    allow_duplicate_url: builtins.bool
+    decoded_bytes: builtins.bytes
+    @property
     def hosted(self) -> Global___HostedURL: ...
-    @_builtins.property
+    @property
     def image_info(self) -> Global___ImageInfo: ...
-    @_builtins.property
-    def hosted_image_info(self) -> _containers.MessageMap[_builtins.str, Global___ImageInfo]: ...
+    @property
+    def hosted_image_info(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___ImageInfo]: ...
     def __init__(
         self,
         *,
-        url: _builtins.str = ...,
-        base64: _builtins.bytes = ...,
-        allow_duplicate_url: _builtins.bool = ...,
+        url: builtins.str = ...,
+        base64: builtins.bytes = ...,
+        allow_duplicate_url: builtins.bool = ...,
         hosted: Global___HostedURL | None = ...,
         image_info: Global___ImageInfo | None = ...,
-        hosted_image_info: _abc.Mapping[_builtins.str, Global___ImageInfo] | None = ...,
-        decoded_bytes: _builtins.bytes = ...,
+        hosted_image_info: collections.abc.Mapping[builtins.str, Global___ImageInfo] | None = ...,
+        decoded_bytes: builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hosted", b"hosted", "image_info", b"image_info"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_duplicate_url", b"allow_duplicate_url", "base64", b"base64", "decoded_bytes", b"decoded_bytes", "hosted", b"hosted", "hosted_image_info", b"hosted_image_info", "image_info", b"image_info", "url", b"url"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["hosted", b"hosted", "image_info", b"image_info"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["allow_duplicate_url", b"allow_duplicate_url", "base64", b"base64", "decoded_bytes", b"decoded_bytes", "hosted", b"hosted", "hosted_image_info", b"hosted_image_info", "image_info", b"image_info", "url", b"url"]) -> None: ...
 
-Global___Image: _TypeAlias = Image  # noqa: Y015
+Global___Image: typing_extensions.TypeAlias = Image
 
-@_typing.final
-class HostedURL(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class HostedURL(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    PREFIX_FIELD_NUMBER: _builtins.int
-    SUFFIX_FIELD_NUMBER: _builtins.int
-    SIZES_FIELD_NUMBER: _builtins.int
-    CROSSORIGIN_FIELD_NUMBER: _builtins.int
-    prefix: _builtins.str
-    suffix: _builtins.str
-    crossorigin: _builtins.str
-    @_builtins.property
-    def sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    PREFIX_FIELD_NUMBER: builtins.int
+    SUFFIX_FIELD_NUMBER: builtins.int
+    SIZES_FIELD_NUMBER: builtins.int
+    CROSSORIGIN_FIELD_NUMBER: builtins.int
+    prefix: builtins.str
+    suffix: builtins.str
+    crossorigin: builtins.str
+    @property
+    def sizes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        prefix: _builtins.str = ...,
-        suffix: _builtins.str = ...,
-        sizes: _abc.Iterable[_builtins.str] | None = ...,
-        crossorigin: _builtins.str = ...,
+        prefix: builtins.str = ...,
+        suffix: builtins.str = ...,
+        sizes: collections.abc.Iterable[builtins.str] | None = ...,
+        crossorigin: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["crossorigin", b"crossorigin", "prefix", b"prefix", "sizes", b"sizes", "suffix", b"suffix"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["crossorigin", b"crossorigin", "prefix", b"prefix", "sizes", b"sizes", "suffix", b"suffix"]) -> None: ...
 
-Global___HostedURL: _TypeAlias = HostedURL  # noqa: Y015
+Global___HostedURL: typing_extensions.TypeAlias = HostedURL
 
-@_typing.final
-class ImageInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ImageInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    WIDTH_FIELD_NUMBER: _builtins.int
-    HEIGHT_FIELD_NUMBER: _builtins.int
-    FORMAT_FIELD_NUMBER: _builtins.int
-    COLOR_MODE_FIELD_NUMBER: _builtins.int
-    MODE_FIELD_NUMBER: _builtins.int
-    width: _builtins.int
-    height: _builtins.int
-    format: _builtins.str
-    color_mode: _builtins.str
-    mode: _builtins.str
+    WIDTH_FIELD_NUMBER: builtins.int
+    HEIGHT_FIELD_NUMBER: builtins.int
+    FORMAT_FIELD_NUMBER: builtins.int
+    COLOR_MODE_FIELD_NUMBER: builtins.int
+    MODE_FIELD_NUMBER: builtins.int
+    width: builtins.int
+    height: builtins.int
+    format: builtins.str
+    color_mode: builtins.str
+    mode: builtins.str
     def __init__(
         self,
         *,
-        width: _builtins.int = ...,
-        height: _builtins.int = ...,
-        format: _builtins.str = ...,
-        color_mode: _builtins.str = ...,
-        mode: _builtins.str = ...,
+        width: builtins.int = ...,
+        height: builtins.int = ...,
+        format: builtins.str = ...,
+        color_mode: builtins.str = ...,
+        mode: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_mode", b"color_mode", "format", b"format", "height", b"height", "mode", b"mode", "width", b"width"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["color_mode", b"color_mode", "format", b"format", "height", b"height", "mode", b"mode", "width", b"width"]) -> None: ...
 
-Global___ImageInfo: _TypeAlias = ImageInfo  # noqa: Y015
+Global___ImageInfo: typing_extensions.TypeAlias = ImageInfo

@@ -3,33 +3,33 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from postil.v1 import concept_pb2 as _concept_pb2
-from postil.v1 import data_pb2 as _data_pb2
-from postil.v1 import status_pb2 as _status_pb2
-from postil.v1 import worker_pb2 as _worker_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
+import google.protobuf.message
+import google.protobuf.timestamp_pb2
+import postil.v1.concept_pb2
+import postil.v1.data_pb2
+import postil.v1.status_pb2
+import postil.v1.worker_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 class _EventType:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
 
-class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
+class _EventTypeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_EventType.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     undefined: _EventType.ValueType  # 0
     search_click: _EventType.ValueType  # 1
     annotation: _EventType.ValueType  # 2
@@ -39,14 +39,14 @@ class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper): ...
 undefined: EventType.ValueType  # 0
 search_click: EventType.ValueType  # 1
 annotation: EventType.ValueType  # 2
-Global___EventType: _TypeAlias = EventType  # noqa: Y015
+Global___EventType: typing_extensions.TypeAlias = EventType
 
 class _InputIDConflictResolution:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
 
-class _InputIDConflictResolutionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InputIDConflictResolution.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
+class _InputIDConflictResolutionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_InputIDConflictResolution.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     INPUT_ID_CONFLICT_RESOLUTION_NOT_SET: _InputIDConflictResolution.ValueType  # 0
     SKIP: _InputIDConflictResolution.ValueType  # 1
     SUFFIX: _InputIDConflictResolution.ValueType  # 2
@@ -56,221 +56,200 @@ class InputIDConflictResolution(_InputIDConflictResolution, metaclass=_InputIDCo
 INPUT_ID_CONFLICT_RESOLUTION_NOT_SET: InputIDConflictResolution.ValueType  # 0
 SKIP: InputIDConflictResolution.ValueType  # 1
 SUFFIX: InputIDConflictResolution.ValueType  # 2
-Global___InputIDConflictResolution: _TypeAlias = InputIDConflictResolution  # noqa: Y015
+Global___InputIDConflictResolution: typing_extensions.TypeAlias = InputIDConflictResolution
 
-@_typing.final
-class Input(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Input(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    MODIFIED_AT_FIELD_NUMBER: _builtins.int
-    STATUS_FIELD_NUMBER: _builtins.int
-    DATASET_IDS_FIELD_NUMBER: _builtins.int
-    SETTINGS_FIELD_NUMBER: _builtins.int
-    FEEDBACK_INFO_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    @_builtins.property
-    def data(self) -> _data_pb2.Data: ...
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def modified_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def dataset_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
+    ID_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    MODIFIED_AT_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    DATASET_IDS_FIELD_NUMBER: builtins.int
+    SETTINGS_FIELD_NUMBER: builtins.int
+    FEEDBACK_INFO_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    @property
+    def data(self) -> postil.v1.data_pb2.Data: ...
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def modified_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def dataset_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
     def settings(self) -> Global___InputSettings: ...
-    @_builtins.property
+    @property
     def feedback_info(self) -> Global___FeedbackInfo: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        data: _data_pb2.Data | None = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        modified_at: _timestamp_pb2.Timestamp | None = ...,
-        status: _status_pb2.Status | None = ...,
-        dataset_ids: _abc.Iterable[_builtins.str] | None = ...,
+        id: builtins.str = ...,
+        data: postil.v1.data_pb2.Data | None = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        modified_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        dataset_ids: collections.abc.Iterable[builtins.str] | None = ...,
         settings: Global___InputSettings | None = ...,
         feedback_info: Global___FeedbackInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "data", b"data", "feedback_info", b"feedback_info", "modified_at", b"modified_at", "settings", b"settings", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "data", b"data", "dataset_ids", b"dataset_ids", "feedback_info", b"feedback_info", "id", b"id", "modified_at", b"modified_at", "settings", b"settings", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "data", b"data", "feedback_info", b"feedback_info", "modified_at", b"modified_at", "settings", b"settings", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "data", b"data", "dataset_ids", b"dataset_ids", "feedback_info", b"feedback_info", "id", b"id", "modified_at", b"modified_at", "settings", b"settings", "status", b"status"]) -> None: ...
 
-Global___Input: _TypeAlias = Input  # noqa: Y015
+Global___Input: typing_extensions.TypeAlias = Input
 
-@_typing.final
-class InputSettings(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class InputSettings(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    WORKER_FIELD_NUMBER: _builtins.int
-    SAMPLE_RATE_MS_FIELD_NUMBER: _builtins.int
-    SAMPLE_RATE_FRAME_FIELD_NUMBER: _builtins.int
-    PINNED_CONCEPTS_FIELD_NUMBER: _builtins.int
-    sample_rate_ms: _builtins.int
-    sample_rate_frame: _builtins.int
-    @_builtins.property
-    def worker(self) -> _worker_pb2.Worker: ...
-    @_builtins.property
-    def pinned_concepts(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.Concept]: ...
+    WORKER_FIELD_NUMBER: builtins.int
+    SAMPLE_RATE_MS_FIELD_NUMBER: builtins.int
+    SAMPLE_RATE_FRAME_FIELD_NUMBER: builtins.int
+    PINNED_CONCEPTS_FIELD_NUMBER: builtins.int
+    sample_rate_ms: builtins.int
+    sample_rate_frame: builtins.int
+    @property
+    def worker(self) -> postil.v1.worker_pb2.Worker: ...
+    @property
+    def pinned_concepts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.Concept]: ...
     def __init__(
         self,
         *,
-        worker: _worker_pb2.Worker | None = ...,
-        sample_rate_ms: _builtins.int = ...,
-        sample_rate_frame: _builtins.int = ...,
-        pinned_concepts: _abc.Iterable[_concept_pb2.Concept] | None = ...,
+        worker: postil.v1.worker_pb2.Worker | None = ...,
+        sample_rate_ms: builtins.int = ...,
+        sample_rate_frame: builtins.int = ...,
+        pinned_concepts: collections.abc.Iterable[postil.v1.concept_pb2.Concept] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pinned_concepts", b"pinned_concepts", "sample_rate_frame", b"sample_rate_frame", "sample_rate_ms", b"sample_rate_ms", "worker", b"worker"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["worker", b"worker"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["pinned_concepts", b"pinned_concepts", "sample_rate_frame", b"sample_rate_frame", "sample_rate_ms", b"sample_rate_ms", "worker", b"worker"]) -> None: ...
 
-Global___InputSettings: _TypeAlias = InputSettings  # noqa: Y015
+Global___InputSettings: typing_extensions.TypeAlias = InputSettings
 
-@_typing.final
-class FeedbackInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class FeedbackInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    END_USER_ID_FIELD_NUMBER: _builtins.int
-    SESSION_ID_FIELD_NUMBER: _builtins.int
-    EVENT_TYPE_FIELD_NUMBER: _builtins.int
-    OUTPUT_ID_FIELD_NUMBER: _builtins.int
-    SEARCH_ID_FIELD_NUMBER: _builtins.int
-    end_user_id: _builtins.str
-    session_id: _builtins.str
+    END_USER_ID_FIELD_NUMBER: builtins.int
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    EVENT_TYPE_FIELD_NUMBER: builtins.int
+    OUTPUT_ID_FIELD_NUMBER: builtins.int
+    SEARCH_ID_FIELD_NUMBER: builtins.int
+    end_user_id: builtins.str
+    session_id: builtins.str
     event_type: Global___EventType.ValueType
-    output_id: _builtins.str
-    search_id: _builtins.str
+    output_id: builtins.str
+    search_id: builtins.str
     def __init__(
         self,
         *,
-        end_user_id: _builtins.str = ...,
-        session_id: _builtins.str = ...,
+        end_user_id: builtins.str = ...,
+        session_id: builtins.str = ...,
         event_type: Global___EventType.ValueType = ...,
-        output_id: _builtins.str = ...,
-        search_id: _builtins.str = ...,
+        output_id: builtins.str = ...,
+        search_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_user_id", b"end_user_id", "event_type", b"event_type", "output_id", b"output_id", "search_id", b"search_id", "session_id", b"session_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["end_user_id", b"end_user_id", "event_type", b"event_type", "output_id", b"output_id", "search_id", b"search_id", "session_id", b"session_id"]) -> None: ...
 
-Global___FeedbackInfo: _TypeAlias = FeedbackInfo  # noqa: Y015
+Global___FeedbackInfo: typing_extensions.TypeAlias = FeedbackInfo
 
-@_typing.final
-class InputCount(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class InputCount(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    PROCESSED_FIELD_NUMBER: _builtins.int
-    TO_PROCESS_FIELD_NUMBER: _builtins.int
-    ERRORS_FIELD_NUMBER: _builtins.int
-    PROCESSING_FIELD_NUMBER: _builtins.int
-    REINDEXED_FIELD_NUMBER: _builtins.int
-    TO_REINDEX_FIELD_NUMBER: _builtins.int
-    REINDEX_ERRORS_FIELD_NUMBER: _builtins.int
-    REINDEXING_FIELD_NUMBER: _builtins.int
-    processed: _builtins.int
-    to_process: _builtins.int
-    errors: _builtins.int
-    processing: _builtins.int
-    reindexed: _builtins.int
-    to_reindex: _builtins.int
-    reindex_errors: _builtins.int
-    reindexing: _builtins.int
+    PROCESSED_FIELD_NUMBER: builtins.int
+    TO_PROCESS_FIELD_NUMBER: builtins.int
+    ERRORS_FIELD_NUMBER: builtins.int
+    PROCESSING_FIELD_NUMBER: builtins.int
+    REINDEXED_FIELD_NUMBER: builtins.int
+    TO_REINDEX_FIELD_NUMBER: builtins.int
+    REINDEX_ERRORS_FIELD_NUMBER: builtins.int
+    REINDEXING_FIELD_NUMBER: builtins.int
+    processed: builtins.int
+    to_process: builtins.int
+    errors: builtins.int
+    processing: builtins.int
+    reindexed: builtins.int
+    to_reindex: builtins.int
+    reindex_errors: builtins.int
+    reindexing: builtins.int
     def __init__(
         self,
         *,
-        processed: _builtins.int = ...,
-        to_process: _builtins.int = ...,
-        errors: _builtins.int = ...,
-        processing: _builtins.int = ...,
-        reindexed: _builtins.int = ...,
-        to_reindex: _builtins.int = ...,
-        reindex_errors: _builtins.int = ...,
-        reindexing: _builtins.int = ...,
+        processed: builtins.int = ...,
+        to_process: builtins.int = ...,
+        errors: builtins.int = ...,
+        processing: builtins.int = ...,
+        reindexed: builtins.int = ...,
+        to_reindex: builtins.int = ...,
+        reindex_errors: builtins.int = ...,
+        reindexing: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "processed", b"processed", "processing", b"processing", "reindex_errors", b"reindex_errors", "reindexed", b"reindexed", "reindexing", b"reindexing", "to_process", b"to_process", "to_reindex", b"to_reindex"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["errors", b"errors", "processed", b"processed", "processing", b"processing", "reindex_errors", b"reindex_errors", "reindexed", b"reindexed", "reindexing", b"reindexing", "to_process", b"to_process", "to_reindex", b"to_reindex"]) -> None: ...
 
-Global___InputCount: _TypeAlias = InputCount  # noqa: Y015
+Global___InputCount: typing_extensions.TypeAlias = InputCount
 
-@_typing.final
-class InputsAddJob(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class InputsAddJob(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    CALL_BACK_URL_FIELD_NUMBER: _builtins.int
-    APP_PAT_FIELD_NUMBER: _builtins.int
-    PROGRESS_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    MODIFIED_AT_FIELD_NUMBER: _builtins.int
-    STATUS_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    call_back_url: _builtins.str
-    app_pat: _builtins.str
-    @_builtins.property
+    ID_FIELD_NUMBER: builtins.int
+    CALL_BACK_URL_FIELD_NUMBER: builtins.int
+    APP_PAT_FIELD_NUMBER: builtins.int
+    PROGRESS_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    MODIFIED_AT_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    call_back_url: builtins.str
+    app_pat: builtins.str
+    @property
     def progress(self) -> Global___InputsAddJobProgress: ...
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def modified_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def modified_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        call_back_url: _builtins.str = ...,
-        app_pat: _builtins.str = ...,
+        id: builtins.str = ...,
+        call_back_url: builtins.str = ...,
+        app_pat: builtins.str = ...,
         progress: Global___InputsAddJobProgress | None = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        modified_at: _timestamp_pb2.Timestamp | None = ...,
-        status: _status_pb2.Status | None = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        modified_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "modified_at", b"modified_at", "progress", b"progress", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_pat", b"app_pat", "call_back_url", b"call_back_url", "created_at", b"created_at", "id", b"id", "modified_at", b"modified_at", "progress", b"progress", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "modified_at", b"modified_at", "progress", b"progress", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["app_pat", b"app_pat", "call_back_url", b"call_back_url", "created_at", b"created_at", "id", b"id", "modified_at", b"modified_at", "progress", b"progress", "status", b"status"]) -> None: ...
 
-Global___InputsAddJob: _TypeAlias = InputsAddJob  # noqa: Y015
+Global___InputsAddJob: typing_extensions.TypeAlias = InputsAddJob
 
-@_typing.final
-class InputsAddJobProgress(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class InputsAddJobProgress(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    PENDING_COUNT_FIELD_NUMBER: _builtins.int
-    IN_PROGRESS_COUNT_FIELD_NUMBER: _builtins.int
-    SUCCESS_COUNT_FIELD_NUMBER: _builtins.int
-    FAILED_COUNT_FIELD_NUMBER: _builtins.int
-    pending_count: _builtins.int
-    in_progress_count: _builtins.int
-    success_count: _builtins.int
-    failed_count: _builtins.int
+    PENDING_COUNT_FIELD_NUMBER: builtins.int
+    IN_PROGRESS_COUNT_FIELD_NUMBER: builtins.int
+    SUCCESS_COUNT_FIELD_NUMBER: builtins.int
+    FAILED_COUNT_FIELD_NUMBER: builtins.int
+    pending_count: builtins.int
+    in_progress_count: builtins.int
+    success_count: builtins.int
+    failed_count: builtins.int
     def __init__(
         self,
         *,
-        pending_count: _builtins.int = ...,
-        in_progress_count: _builtins.int = ...,
-        success_count: _builtins.int = ...,
-        failed_count: _builtins.int = ...,
+        pending_count: builtins.int = ...,
+        in_progress_count: builtins.int = ...,
+        success_count: builtins.int = ...,
+        failed_count: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_count", b"failed_count", "in_progress_count", b"in_progress_count", "pending_count", b"pending_count", "success_count", b"success_count"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["failed_count", b"failed_count", "in_progress_count", b"in_progress_count", "pending_count", b"pending_count", "success_count", b"success_count"]) -> None: ...
 
-Global___InputsAddJobProgress: _TypeAlias = InputsAddJobProgress  # noqa: Y015
+Global___InputsAddJobProgress: typing_extensions.TypeAlias = InputsAddJobProgress

@@ -3,429 +3,381 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import input_pb2 as _input_pb2
-from postil.v1 import status_pb2 as _status_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
+import postil.v1.common_pb2
+import postil.v1.input_pb2
+import postil.v1.status_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class GetInputCountRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetInputCountRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> None: ...
 
-Global___GetInputCountRequest: _TypeAlias = GetInputCountRequest  # noqa: Y015
+Global___GetInputCountRequest: typing_extensions.TypeAlias = GetInputCountRequest
 
-@_typing.final
-class SingleInputCountResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SingleInputCountResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    COUNTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def counts(self) -> _input_pb2.InputCount: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    COUNTS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def counts(self) -> postil.v1.input_pb2.InputCount: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        counts: _input_pb2.InputCount | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        counts: postil.v1.input_pb2.InputCount | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["counts", b"counts", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["counts", b"counts", "status", b"status"]) -> None: ...
 
-Global___SingleInputCountResponse: _TypeAlias = SingleInputCountResponse  # noqa: Y015
+Global___SingleInputCountResponse: typing_extensions.TypeAlias = SingleInputCountResponse
 
-@_typing.final
-class StreamInputsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class StreamInputsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    LAST_ID_FIELD_NUMBER: _builtins.int
-    ORDER_BY_ID_FIELD_NUMBER: _builtins.int
-    DESCENDING_FIELD_NUMBER: _builtins.int
-    per_page: _builtins.int
-    last_id: _builtins.str
-    order_by_id: _builtins.bool
-    descending: _builtins.bool
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    LAST_ID_FIELD_NUMBER: builtins.int
+    ORDER_BY_ID_FIELD_NUMBER: builtins.int
+    DESCENDING_FIELD_NUMBER: builtins.int
+    per_page: builtins.int
+    last_id: builtins.str
+    order_by_id: builtins.bool
+    descending: builtins.bool
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        per_page: _builtins.int = ...,
-        last_id: _builtins.str = ...,
-        order_by_id: _builtins.bool = ...,
-        descending: _builtins.bool = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        per_page: builtins.int = ...,
+        last_id: builtins.str = ...,
+        order_by_id: builtins.bool = ...,
+        descending: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["descending", b"descending", "last_id", b"last_id", "order_by_id", b"order_by_id", "per_page", b"per_page", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["descending", b"descending", "last_id", b"last_id", "order_by_id", b"order_by_id", "per_page", b"per_page", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___StreamInputsRequest: _TypeAlias = StreamInputsRequest  # noqa: Y015
+Global___StreamInputsRequest: typing_extensions.TypeAlias = StreamInputsRequest
 
-@_typing.final
-class MultiInputResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiInputResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    INPUTS_FIELD_NUMBER: _builtins.int
-    INPUTS_ADD_JOB_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_input_pb2.Input]: ...
-    @_builtins.property
-    def inputs_add_job(self) -> _input_pb2.InputsAddJob: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    INPUTS_FIELD_NUMBER: builtins.int
+    INPUTS_ADD_JOB_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def inputs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.input_pb2.Input]: ...
+    @property
+    def inputs_add_job(self) -> postil.v1.input_pb2.InputsAddJob: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        inputs: _abc.Iterable[_input_pb2.Input] | None = ...,
-        inputs_add_job: _input_pb2.InputsAddJob | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        inputs: collections.abc.Iterable[postil.v1.input_pb2.Input] | None = ...,
+        inputs_add_job: postil.v1.input_pb2.InputsAddJob | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["inputs_add_job", b"inputs_add_job", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "inputs_add_job", b"inputs_add_job", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["inputs_add_job", b"inputs_add_job", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["inputs", b"inputs", "inputs_add_job", b"inputs_add_job", "status", b"status"]) -> None: ...
 
-Global___MultiInputResponse: _TypeAlias = MultiInputResponse  # noqa: Y015
+Global___MultiInputResponse: typing_extensions.TypeAlias = MultiInputResponse
 
-@_typing.final
-class GetInputRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetInputRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    INPUT_ID_FIELD_NUMBER: _builtins.int
-    input_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    INPUT_ID_FIELD_NUMBER: builtins.int
+    input_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        input_id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        input_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_id", b"input_id", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["input_id", b"input_id", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___GetInputRequest: _TypeAlias = GetInputRequest  # noqa: Y015
+Global___GetInputRequest: typing_extensions.TypeAlias = GetInputRequest
 
-@_typing.final
-class SingleInputResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SingleInputResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    INPUT_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def input(self) -> _input_pb2.Input: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def input(self) -> postil.v1.input_pb2.Input: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        input: _input_pb2.Input | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        input: postil.v1.input_pb2.Input | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["input", b"input", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["input", b"input", "status", b"status"]) -> None: ...
 
-Global___SingleInputResponse: _TypeAlias = SingleInputResponse  # noqa: Y015
+Global___SingleInputResponse: typing_extensions.TypeAlias = SingleInputResponse
 
-@_typing.final
-class ListInputsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListInputsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    STATUS_FIELD_NUMBER: _builtins.int
-    IDS_FIELD_NUMBER: _builtins.int
-    page: _builtins.int
-    per_page: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    IDS_FIELD_NUMBER: builtins.int
+    page: builtins.int
+    per_page: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
-        status: _status_pb2.Status | None = ...,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "page", b"page", "per_page", b"per_page", "status", b"status", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ids", b"ids", "page", b"page", "per_page", b"per_page", "status", b"status", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___ListInputsRequest: _TypeAlias = ListInputsRequest  # noqa: Y015
+Global___ListInputsRequest: typing_extensions.TypeAlias = ListInputsRequest
 
-@_typing.final
-class PostInputsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostInputsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    INPUTS_FIELD_NUMBER: _builtins.int
-    INPUTS_ADD_JOB_ID_FIELD_NUMBER: _builtins.int
-    INPUT_ID_CONFLICT_RESOLUTION_FIELD_NUMBER: _builtins.int
-    inputs_add_job_id: _builtins.str
-    input_id_conflict_resolution: _input_pb2.InputIDConflictResolution.ValueType
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_input_pb2.Input]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    INPUTS_FIELD_NUMBER: builtins.int
+    INPUTS_ADD_JOB_ID_FIELD_NUMBER: builtins.int
+    INPUT_ID_CONFLICT_RESOLUTION_FIELD_NUMBER: builtins.int
+    inputs_add_job_id: builtins.str
+    input_id_conflict_resolution: postil.v1.input_pb2.InputIDConflictResolution.ValueType
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def inputs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.input_pb2.Input]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        inputs: _abc.Iterable[_input_pb2.Input] | None = ...,
-        inputs_add_job_id: _builtins.str = ...,
-        input_id_conflict_resolution: _input_pb2.InputIDConflictResolution.ValueType = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        inputs: collections.abc.Iterable[postil.v1.input_pb2.Input] | None = ...,
+        inputs_add_job_id: builtins.str = ...,
+        input_id_conflict_resolution: postil.v1.input_pb2.InputIDConflictResolution.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_id_conflict_resolution", b"input_id_conflict_resolution", "inputs", b"inputs", "inputs_add_job_id", b"inputs_add_job_id", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["input_id_conflict_resolution", b"input_id_conflict_resolution", "inputs", b"inputs", "inputs_add_job_id", b"inputs_add_job_id", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostInputsRequest: _TypeAlias = PostInputsRequest  # noqa: Y015
+Global___PostInputsRequest: typing_extensions.TypeAlias = PostInputsRequest
 
-@_typing.final
-class PatchInputsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PatchInputsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    INPUTS_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    action: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_input_pb2.Input]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    INPUTS_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    action: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def inputs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.input_pb2.Input]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        inputs: _abc.Iterable[_input_pb2.Input] | None = ...,
-        action: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        inputs: collections.abc.Iterable[postil.v1.input_pb2.Input] | None = ...,
+        action: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "inputs", b"inputs", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "inputs", b"inputs", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PatchInputsRequest: _TypeAlias = PatchInputsRequest  # noqa: Y015
+Global___PatchInputsRequest: typing_extensions.TypeAlias = PatchInputsRequest
 
-@_typing.final
-class DeleteInputRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteInputRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    INPUT_ID_FIELD_NUMBER: _builtins.int
-    input_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    INPUT_ID_FIELD_NUMBER: builtins.int
+    input_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        input_id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        input_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_id", b"input_id", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["input_id", b"input_id", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___DeleteInputRequest: _TypeAlias = DeleteInputRequest  # noqa: Y015
+Global___DeleteInputRequest: typing_extensions.TypeAlias = DeleteInputRequest
 
-@_typing.final
-class DeleteInputsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteInputsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    IDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    IDS_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ids", b"ids", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___DeleteInputsRequest: _TypeAlias = DeleteInputsRequest  # noqa: Y015
+Global___DeleteInputsRequest: typing_extensions.TypeAlias = DeleteInputsRequest
 
-@_typing.final
-class ListInputsAddJobsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListInputsAddJobsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    page: _builtins.int
-    per_page: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    page: builtins.int
+    per_page: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___ListInputsAddJobsRequest: _TypeAlias = ListInputsAddJobsRequest  # noqa: Y015
+Global___ListInputsAddJobsRequest: typing_extensions.TypeAlias = ListInputsAddJobsRequest
 
-@_typing.final
-class MultiInputsAddJobResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiInputsAddJobResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    INPUTS_ADD_JOBS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def inputs_add_jobs(self) -> _containers.RepeatedCompositeFieldContainer[_input_pb2.InputsAddJob]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    INPUTS_ADD_JOBS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def inputs_add_jobs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.input_pb2.InputsAddJob]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        inputs_add_jobs: _abc.Iterable[_input_pb2.InputsAddJob] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        inputs_add_jobs: collections.abc.Iterable[postil.v1.input_pb2.InputsAddJob] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs_add_jobs", b"inputs_add_jobs", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["inputs_add_jobs", b"inputs_add_jobs", "status", b"status"]) -> None: ...
 
-Global___MultiInputsAddJobResponse: _TypeAlias = MultiInputsAddJobResponse  # noqa: Y015
+Global___MultiInputsAddJobResponse: typing_extensions.TypeAlias = MultiInputsAddJobResponse
 
-@_typing.final
-class GetInputsAddJobRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetInputsAddJobRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ID_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___GetInputsAddJobRequest: _TypeAlias = GetInputsAddJobRequest  # noqa: Y015
+Global___GetInputsAddJobRequest: typing_extensions.TypeAlias = GetInputsAddJobRequest
 
-@_typing.final
-class SingleInputsAddJobResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SingleInputsAddJobResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    INPUTS_ADD_JOB_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def inputs_add_job(self) -> _input_pb2.InputsAddJob: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    INPUTS_ADD_JOB_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def inputs_add_job(self) -> postil.v1.input_pb2.InputsAddJob: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        inputs_add_job: _input_pb2.InputsAddJob | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        inputs_add_job: postil.v1.input_pb2.InputsAddJob | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["inputs_add_job", b"inputs_add_job", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs_add_job", b"inputs_add_job", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["inputs_add_job", b"inputs_add_job", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["inputs_add_job", b"inputs_add_job", "status", b"status"]) -> None: ...
 
-Global___SingleInputsAddJobResponse: _TypeAlias = SingleInputsAddJobResponse  # noqa: Y015
+Global___SingleInputsAddJobResponse: typing_extensions.TypeAlias = SingleInputsAddJobResponse
 
-@_typing.final
-class CancelInputsAddJobRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class CancelInputsAddJobRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ID_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___CancelInputsAddJobRequest: _TypeAlias = CancelInputsAddJobRequest  # noqa: Y015
+Global___CancelInputsAddJobRequest: typing_extensions.TypeAlias = CancelInputsAddJobRequest

@@ -6,7 +6,7 @@ import warnings
 from postil.v1 import input_service_pb2 as postil_dot_v1_dot_input__service__pb2
 from postil.v1 import status_pb2 as postil_dot_v1_dot_status__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class InputsStub:
+class InputsStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -92,7 +92,7 @@ class InputsStub:
                 _registered_method=True)
 
 
-class InputsServicer:
+class InputsServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def GetInputCount(self, request, context):
@@ -227,7 +227,7 @@ def add_InputsServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Inputs:
+class Inputs(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod

@@ -3,138 +3,447 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from grpc import aio as _aio
-from postil.v1 import input_service_pb2 as _input_service_pb2
-from postil.v1 import status_pb2 as _status_pb2
-import abc as _abc_1
-import grpc as _grpc
+import abc
+import collections.abc
+import grpc
+import grpc.aio
+import postil.v1.input_service_pb2
+import postil.v1.status_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
+if sys.version_info >= (3, 13):
+    import typing as typing_extensions
 else:
-    from typing_extensions import Self as _Self
+    import typing_extensions
 
-_T = _typing.TypeVar("_T")
+_T = typing.TypeVar("_T")
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
+_InputsGetInputCountType = typing_extensions.TypeVar(
+    '_InputsGetInputCountType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.GetInputCountRequest,
+        postil.v1.input_service_pb2.SingleInputCountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.GetInputCountRequest,
+        postil.v1.input_service_pb2.SingleInputCountResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.GetInputCountRequest,
+        postil.v1.input_service_pb2.SingleInputCountResponse,
+    ],
+)
 
-class InputsStub:
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> InputsAsyncStub: ...
-    GetInputCount: _grpc.UnaryUnaryMultiCallable[_input_service_pb2.GetInputCountRequest, _input_service_pb2.SingleInputCountResponse]
-    StreamInputs: _grpc.UnaryUnaryMultiCallable[_input_service_pb2.StreamInputsRequest, _input_service_pb2.MultiInputResponse]
-    GetInput: _grpc.UnaryUnaryMultiCallable[_input_service_pb2.GetInputRequest, _input_service_pb2.SingleInputResponse]
-    ListInputs: _grpc.UnaryUnaryMultiCallable[_input_service_pb2.ListInputsRequest, _input_service_pb2.MultiInputResponse]
-    PostInputs: _grpc.UnaryUnaryMultiCallable[_input_service_pb2.PostInputsRequest, _input_service_pb2.MultiInputResponse]
-    PatchInputs: _grpc.UnaryUnaryMultiCallable[_input_service_pb2.PatchInputsRequest, _input_service_pb2.MultiInputResponse]
-    DeleteInput: _grpc.UnaryUnaryMultiCallable[_input_service_pb2.DeleteInputRequest, _status_pb2.BaseResponse]
-    DeleteInputs: _grpc.UnaryUnaryMultiCallable[_input_service_pb2.DeleteInputsRequest, _status_pb2.BaseResponse]
-    ListInputsAddJobs: _grpc.UnaryUnaryMultiCallable[_input_service_pb2.ListInputsAddJobsRequest, _input_service_pb2.MultiInputsAddJobResponse]
-    GetInputsAddJob: _grpc.UnaryUnaryMultiCallable[_input_service_pb2.GetInputsAddJobRequest, _input_service_pb2.SingleInputsAddJobResponse]
-    CancelInputsAddJob: _grpc.UnaryUnaryMultiCallable[_input_service_pb2.CancelInputsAddJobRequest, _input_service_pb2.SingleInputsAddJobResponse]
+_InputsStreamInputsType = typing_extensions.TypeVar(
+    '_InputsStreamInputsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.StreamInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.StreamInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.StreamInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+)
 
-@_typing.type_check_only
-class InputsAsyncStub(InputsStub):
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    GetInputCount: _aio.UnaryUnaryMultiCallable[_input_service_pb2.GetInputCountRequest, _input_service_pb2.SingleInputCountResponse]  # type: ignore[assignment]
-    StreamInputs: _aio.UnaryUnaryMultiCallable[_input_service_pb2.StreamInputsRequest, _input_service_pb2.MultiInputResponse]  # type: ignore[assignment]
-    GetInput: _aio.UnaryUnaryMultiCallable[_input_service_pb2.GetInputRequest, _input_service_pb2.SingleInputResponse]  # type: ignore[assignment]
-    ListInputs: _aio.UnaryUnaryMultiCallable[_input_service_pb2.ListInputsRequest, _input_service_pb2.MultiInputResponse]  # type: ignore[assignment]
-    PostInputs: _aio.UnaryUnaryMultiCallable[_input_service_pb2.PostInputsRequest, _input_service_pb2.MultiInputResponse]  # type: ignore[assignment]
-    PatchInputs: _aio.UnaryUnaryMultiCallable[_input_service_pb2.PatchInputsRequest, _input_service_pb2.MultiInputResponse]  # type: ignore[assignment]
-    DeleteInput: _aio.UnaryUnaryMultiCallable[_input_service_pb2.DeleteInputRequest, _status_pb2.BaseResponse]  # type: ignore[assignment]
-    DeleteInputs: _aio.UnaryUnaryMultiCallable[_input_service_pb2.DeleteInputsRequest, _status_pb2.BaseResponse]  # type: ignore[assignment]
-    ListInputsAddJobs: _aio.UnaryUnaryMultiCallable[_input_service_pb2.ListInputsAddJobsRequest, _input_service_pb2.MultiInputsAddJobResponse]  # type: ignore[assignment]
-    GetInputsAddJob: _aio.UnaryUnaryMultiCallable[_input_service_pb2.GetInputsAddJobRequest, _input_service_pb2.SingleInputsAddJobResponse]  # type: ignore[assignment]
-    CancelInputsAddJob: _aio.UnaryUnaryMultiCallable[_input_service_pb2.CancelInputsAddJobRequest, _input_service_pb2.SingleInputsAddJobResponse]  # type: ignore[assignment]
+_InputsGetInputType = typing_extensions.TypeVar(
+    '_InputsGetInputType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.GetInputRequest,
+        postil.v1.input_service_pb2.SingleInputResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.GetInputRequest,
+        postil.v1.input_service_pb2.SingleInputResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.GetInputRequest,
+        postil.v1.input_service_pb2.SingleInputResponse,
+    ],
+)
 
-class InputsServicer(metaclass=_abc_1.ABCMeta):
-    @_abc_1.abstractmethod
+_InputsListInputsType = typing_extensions.TypeVar(
+    '_InputsListInputsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.ListInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.ListInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.ListInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+)
+
+_InputsPostInputsType = typing_extensions.TypeVar(
+    '_InputsPostInputsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.PostInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.PostInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.PostInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+)
+
+_InputsPatchInputsType = typing_extensions.TypeVar(
+    '_InputsPatchInputsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.PatchInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.PatchInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.PatchInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+)
+
+_InputsDeleteInputType = typing_extensions.TypeVar(
+    '_InputsDeleteInputType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.DeleteInputRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.DeleteInputRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.DeleteInputRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
+
+_InputsDeleteInputsType = typing_extensions.TypeVar(
+    '_InputsDeleteInputsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.DeleteInputsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.DeleteInputsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.DeleteInputsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
+
+_InputsListInputsAddJobsType = typing_extensions.TypeVar(
+    '_InputsListInputsAddJobsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.ListInputsAddJobsRequest,
+        postil.v1.input_service_pb2.MultiInputsAddJobResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.ListInputsAddJobsRequest,
+        postil.v1.input_service_pb2.MultiInputsAddJobResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.ListInputsAddJobsRequest,
+        postil.v1.input_service_pb2.MultiInputsAddJobResponse,
+    ],
+)
+
+_InputsGetInputsAddJobType = typing_extensions.TypeVar(
+    '_InputsGetInputsAddJobType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.GetInputsAddJobRequest,
+        postil.v1.input_service_pb2.SingleInputsAddJobResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.GetInputsAddJobRequest,
+        postil.v1.input_service_pb2.SingleInputsAddJobResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.GetInputsAddJobRequest,
+        postil.v1.input_service_pb2.SingleInputsAddJobResponse,
+    ],
+)
+
+_InputsCancelInputsAddJobType = typing_extensions.TypeVar(
+    '_InputsCancelInputsAddJobType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.CancelInputsAddJobRequest,
+        postil.v1.input_service_pb2.SingleInputsAddJobResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.CancelInputsAddJobRequest,
+        postil.v1.input_service_pb2.SingleInputsAddJobResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.CancelInputsAddJobRequest,
+        postil.v1.input_service_pb2.SingleInputsAddJobResponse,
+    ],
+)
+
+class InputsStub(typing.Generic[_InputsGetInputCountType, _InputsStreamInputsType, _InputsGetInputType, _InputsListInputsType, _InputsPostInputsType, _InputsPatchInputsType, _InputsDeleteInputType, _InputsDeleteInputsType, _InputsListInputsAddJobsType, _InputsGetInputsAddJobType, _InputsCancelInputsAddJobType]):
+    @typing.overload
+    def __init__(self: InputsStub[
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.GetInputCountRequest,
+            postil.v1.input_service_pb2.SingleInputCountResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.StreamInputsRequest,
+            postil.v1.input_service_pb2.MultiInputResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.GetInputRequest,
+            postil.v1.input_service_pb2.SingleInputResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.ListInputsRequest,
+            postil.v1.input_service_pb2.MultiInputResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.PostInputsRequest,
+            postil.v1.input_service_pb2.MultiInputResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.PatchInputsRequest,
+            postil.v1.input_service_pb2.MultiInputResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.DeleteInputRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.DeleteInputsRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.ListInputsAddJobsRequest,
+            postil.v1.input_service_pb2.MultiInputsAddJobResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.GetInputsAddJobRequest,
+            postil.v1.input_service_pb2.SingleInputsAddJobResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.CancelInputsAddJobRequest,
+            postil.v1.input_service_pb2.SingleInputsAddJobResponse,
+        ],
+    ], channel: grpc.Channel) -> None: ...
+
+    @typing.overload
+    def __init__(self: InputsStub[
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.GetInputCountRequest,
+            postil.v1.input_service_pb2.SingleInputCountResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.StreamInputsRequest,
+            postil.v1.input_service_pb2.MultiInputResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.GetInputRequest,
+            postil.v1.input_service_pb2.SingleInputResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.ListInputsRequest,
+            postil.v1.input_service_pb2.MultiInputResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.PostInputsRequest,
+            postil.v1.input_service_pb2.MultiInputResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.PatchInputsRequest,
+            postil.v1.input_service_pb2.MultiInputResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.DeleteInputRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.DeleteInputsRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.ListInputsAddJobsRequest,
+            postil.v1.input_service_pb2.MultiInputsAddJobResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.GetInputsAddJobRequest,
+            postil.v1.input_service_pb2.SingleInputsAddJobResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.input_service_pb2.CancelInputsAddJobRequest,
+            postil.v1.input_service_pb2.SingleInputsAddJobResponse,
+        ],
+    ], channel: grpc.aio.Channel) -> None: ...
+
+    GetInputCount: _InputsGetInputCountType
+
+    StreamInputs: _InputsStreamInputsType
+
+    GetInput: _InputsGetInputType
+
+    ListInputs: _InputsListInputsType
+
+    PostInputs: _InputsPostInputsType
+
+    PatchInputs: _InputsPatchInputsType
+
+    DeleteInput: _InputsDeleteInputType
+
+    DeleteInputs: _InputsDeleteInputsType
+
+    ListInputsAddJobs: _InputsListInputsAddJobsType
+
+    GetInputsAddJob: _InputsGetInputsAddJobType
+
+    CancelInputsAddJob: _InputsCancelInputsAddJobType
+
+InputsAsyncStub: typing_extensions.TypeAlias = InputsStub[
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.GetInputCountRequest,
+        postil.v1.input_service_pb2.SingleInputCountResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.StreamInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.GetInputRequest,
+        postil.v1.input_service_pb2.SingleInputResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.ListInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.PostInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.PatchInputsRequest,
+        postil.v1.input_service_pb2.MultiInputResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.DeleteInputRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.DeleteInputsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.ListInputsAddJobsRequest,
+        postil.v1.input_service_pb2.MultiInputsAddJobResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.GetInputsAddJobRequest,
+        postil.v1.input_service_pb2.SingleInputsAddJobResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.input_service_pb2.CancelInputsAddJobRequest,
+        postil.v1.input_service_pb2.SingleInputsAddJobResponse,
+    ],
+]
+
+class InputsServicer(metaclass=abc.ABCMeta):
+    @abc.abstractmethod
     def GetInputCount(
         self,
-        request: _input_service_pb2.GetInputCountRequest,
+        request: postil.v1.input_service_pb2.GetInputCountRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_input_service_pb2.SingleInputCountResponse, _abc.Awaitable[_input_service_pb2.SingleInputCountResponse]]: ...
+    ) -> typing.Union[postil.v1.input_service_pb2.SingleInputCountResponse, collections.abc.Awaitable[postil.v1.input_service_pb2.SingleInputCountResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def StreamInputs(
         self,
-        request: _input_service_pb2.StreamInputsRequest,
+        request: postil.v1.input_service_pb2.StreamInputsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_input_service_pb2.MultiInputResponse, _abc.Awaitable[_input_service_pb2.MultiInputResponse]]: ...
+    ) -> typing.Union[postil.v1.input_service_pb2.MultiInputResponse, collections.abc.Awaitable[postil.v1.input_service_pb2.MultiInputResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetInput(
         self,
-        request: _input_service_pb2.GetInputRequest,
+        request: postil.v1.input_service_pb2.GetInputRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_input_service_pb2.SingleInputResponse, _abc.Awaitable[_input_service_pb2.SingleInputResponse]]: ...
+    ) -> typing.Union[postil.v1.input_service_pb2.SingleInputResponse, collections.abc.Awaitable[postil.v1.input_service_pb2.SingleInputResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListInputs(
         self,
-        request: _input_service_pb2.ListInputsRequest,
+        request: postil.v1.input_service_pb2.ListInputsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_input_service_pb2.MultiInputResponse, _abc.Awaitable[_input_service_pb2.MultiInputResponse]]: ...
+    ) -> typing.Union[postil.v1.input_service_pb2.MultiInputResponse, collections.abc.Awaitable[postil.v1.input_service_pb2.MultiInputResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostInputs(
         self,
-        request: _input_service_pb2.PostInputsRequest,
+        request: postil.v1.input_service_pb2.PostInputsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_input_service_pb2.MultiInputResponse, _abc.Awaitable[_input_service_pb2.MultiInputResponse]]: ...
+    ) -> typing.Union[postil.v1.input_service_pb2.MultiInputResponse, collections.abc.Awaitable[postil.v1.input_service_pb2.MultiInputResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PatchInputs(
         self,
-        request: _input_service_pb2.PatchInputsRequest,
+        request: postil.v1.input_service_pb2.PatchInputsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_input_service_pb2.MultiInputResponse, _abc.Awaitable[_input_service_pb2.MultiInputResponse]]: ...
+    ) -> typing.Union[postil.v1.input_service_pb2.MultiInputResponse, collections.abc.Awaitable[postil.v1.input_service_pb2.MultiInputResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteInput(
         self,
-        request: _input_service_pb2.DeleteInputRequest,
+        request: postil.v1.input_service_pb2.DeleteInputRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_pb2.BaseResponse, _abc.Awaitable[_status_pb2.BaseResponse]]: ...
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteInputs(
         self,
-        request: _input_service_pb2.DeleteInputsRequest,
+        request: postil.v1.input_service_pb2.DeleteInputsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_pb2.BaseResponse, _abc.Awaitable[_status_pb2.BaseResponse]]: ...
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListInputsAddJobs(
         self,
-        request: _input_service_pb2.ListInputsAddJobsRequest,
+        request: postil.v1.input_service_pb2.ListInputsAddJobsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_input_service_pb2.MultiInputsAddJobResponse, _abc.Awaitable[_input_service_pb2.MultiInputsAddJobResponse]]: ...
+    ) -> typing.Union[postil.v1.input_service_pb2.MultiInputsAddJobResponse, collections.abc.Awaitable[postil.v1.input_service_pb2.MultiInputsAddJobResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetInputsAddJob(
         self,
-        request: _input_service_pb2.GetInputsAddJobRequest,
+        request: postil.v1.input_service_pb2.GetInputsAddJobRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_input_service_pb2.SingleInputsAddJobResponse, _abc.Awaitable[_input_service_pb2.SingleInputsAddJobResponse]]: ...
+    ) -> typing.Union[postil.v1.input_service_pb2.SingleInputsAddJobResponse, collections.abc.Awaitable[postil.v1.input_service_pb2.SingleInputsAddJobResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def CancelInputsAddJob(
         self,
-        request: _input_service_pb2.CancelInputsAddJobRequest,
+        request: postil.v1.input_service_pb2.CancelInputsAddJobRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_input_service_pb2.SingleInputsAddJobResponse, _abc.Awaitable[_input_service_pb2.SingleInputsAddJobResponse]]: ...
+    ) -> typing.Union[postil.v1.input_service_pb2.SingleInputsAddJobResponse, collections.abc.Awaitable[postil.v1.input_service_pb2.SingleInputsAddJobResponse]]: ...
 
-def add_InputsServicer_to_server(servicer: InputsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_InputsServicer_to_server(servicer: InputsServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

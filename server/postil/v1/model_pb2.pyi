@@ -3,36 +3,36 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import struct_pb2 as _struct_pb2
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf import wrappers_pb2 as _wrappers_pb2
-from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import concept_pb2 as _concept_pb2
-from postil.v1 import data_pb2 as _data_pb2
-from postil.v1 import image_pb2 as _image_pb2
-from postil.v1 import status_pb2 as _status_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
+import google.protobuf.message
+import google.protobuf.struct_pb2
+import google.protobuf.timestamp_pb2
+import google.protobuf.wrappers_pb2
+import postil.v1.common_pb2
+import postil.v1.concept_pb2
+import postil.v1.data_pb2
+import postil.v1.image_pb2
+import postil.v1.status_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 class _EvaluationType:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
 
-class _EvaluationTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EvaluationType.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
+class _EvaluationTypeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_EvaluationType.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     Undefined: _EvaluationType.ValueType  # 0
     Classification: _EvaluationType.ValueType  # 1
     Detection: _EvaluationType.ValueType  # 2
@@ -50,18 +50,18 @@ Segmentation: EvaluationType.ValueType  # 3
 Clustering: EvaluationType.ValueType  # 4
 Tracker: EvaluationType.ValueType  # 5
 Generation: EvaluationType.ValueType  # 6
-Global___EvaluationType: _TypeAlias = EvaluationType  # noqa: Y015
+Global___EvaluationType: typing_extensions.TypeAlias = EvaluationType
 
-@_typing.final
-class Model(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Model(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     class _Source:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
 
-    class _SourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Model._Source.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
+    class _SourceEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Model._Source.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
         UNKNOWN_SOURCE: Model._Source.ValueType  # 0
         HOSTED: Model._Source.ValueType  # 1
         WRAPPED: Model._Source.ValueType  # 2
@@ -72,11 +72,11 @@ class Model(_message.Message):
     WRAPPED: Model.Source.ValueType  # 2
 
     class _BillingType:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
 
-    class _BillingTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Model._BillingType.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
+    class _BillingTypeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Model._BillingType.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
         Unknown: Model._BillingType.ValueType  # 0
         Tokens: Model._BillingType.ValueType  # 1
         Ops: Model._BillingType.ValueType  # 2
@@ -86,237 +86,228 @@ class Model(_message.Message):
     Tokens: Model.BillingType.ValueType  # 1
     Ops: Model.BillingType.ValueType  # 2
 
-    ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    MODIFIED_AT_FIELD_NUMBER: _builtins.int
-    APP_ID_FIELD_NUMBER: _builtins.int
-    OUTPUT_INFO_FIELD_NUMBER: _builtins.int
-    MODEL_VERSION_FIELD_NUMBER: _builtins.int
-    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
-    USER_ID_FIELD_NUMBER: _builtins.int
-    DEFAULT_EVAL_INFO_FIELD_NUMBER: _builtins.int
-    MODEL_TYPE_ID_FIELD_NUMBER: _builtins.int
-    TASK_FIELD_NUMBER: _builtins.int
-    VISIBILITY_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    METADATA_FIELD_NUMBER: _builtins.int
-    PRESETS_FIELD_NUMBER: _builtins.int
-    NOTES_FIELD_NUMBER: _builtins.int
-    TOOLKITS_FIELD_NUMBER: _builtins.int
-    USE_CASES_FIELD_NUMBER: _builtins.int
-    LANGUAGES_FIELD_NUMBER: _builtins.int
-    LANGUAGES_FULL_FIELD_NUMBER: _builtins.int
-    CHECK_CONSENTS_FIELD_NUMBER: _builtins.int
-    IS_STARRED_FIELD_NUMBER: _builtins.int
-    STAR_COUNT_FIELD_NUMBER: _builtins.int
-    WORKFLOW_RECOMMENDED_FIELD_NUMBER: _builtins.int
-    IMAGE_FIELD_NUMBER: _builtins.int
-    SOURCE_FIELD_NUMBER: _builtins.int
-    CREATOR_FIELD_NUMBER: _builtins.int
-    VERSION_COUNT_FIELD_NUMBER: _builtins.int
-    BILLING_TYPE_FIELD_NUMBER: _builtins.int
-    FEATURED_ORDER_FIELD_NUMBER: _builtins.int
-    REPLICA_COUNT_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    name: _builtins.str
-    app_id: _builtins.str
-    display_name: _builtins.str
-    user_id: _builtins.str
-    model_type_id: _builtins.str
-    task: _builtins.str
-    description: _builtins.str
-    notes: _builtins.str
-    is_starred: _builtins.bool
-    star_count: _builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    MODIFIED_AT_FIELD_NUMBER: builtins.int
+    APP_ID_FIELD_NUMBER: builtins.int
+    OUTPUT_INFO_FIELD_NUMBER: builtins.int
+    MODEL_VERSION_FIELD_NUMBER: builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    DEFAULT_EVAL_INFO_FIELD_NUMBER: builtins.int
+    MODEL_TYPE_ID_FIELD_NUMBER: builtins.int
+    TASK_FIELD_NUMBER: builtins.int
+    VISIBILITY_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    PRESETS_FIELD_NUMBER: builtins.int
+    NOTES_FIELD_NUMBER: builtins.int
+    TOOLKITS_FIELD_NUMBER: builtins.int
+    USE_CASES_FIELD_NUMBER: builtins.int
+    LANGUAGES_FIELD_NUMBER: builtins.int
+    LANGUAGES_FULL_FIELD_NUMBER: builtins.int
+    CHECK_CONSENTS_FIELD_NUMBER: builtins.int
+    IS_STARRED_FIELD_NUMBER: builtins.int
+    STAR_COUNT_FIELD_NUMBER: builtins.int
+    WORKFLOW_RECOMMENDED_FIELD_NUMBER: builtins.int
+    IMAGE_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    CREATOR_FIELD_NUMBER: builtins.int
+    VERSION_COUNT_FIELD_NUMBER: builtins.int
+    BILLING_TYPE_FIELD_NUMBER: builtins.int
+    FEATURED_ORDER_FIELD_NUMBER: builtins.int
+    REPLICA_COUNT_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    name: builtins.str
+    app_id: builtins.str
+    display_name: builtins.str
+    user_id: builtins.str
+    model_type_id: builtins.str
+    task: builtins.str
+    description: builtins.str
+    notes: builtins.str
+    is_starred: builtins.bool
+    star_count: builtins.int
     source: Global___Model.Source.ValueType
-    creator: _builtins.str
-    version_count: _builtins.int
+    creator: builtins.str
+    version_count: builtins.int
     billing_type: Global___Model.BillingType.ValueType
-    replica_count: _builtins.int
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def modified_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
+    replica_count: builtins.int
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def modified_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
     def output_info(self) -> Global___OutputInfo: ...
-    @_builtins.property
+    @property
     def model_version(self) -> Global___ModelVersion: ...
-    @_builtins.property
+    @property
     def default_eval_info(self) -> Global___EvalInfo: ...
-    @_builtins.property
-    def visibility(self) -> _common_pb2.Visibility: ...
-    @_builtins.property
-    def metadata(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
-    def presets(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
-    def toolkits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def use_cases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def languages_full(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.FullTag]: ...
-    @_builtins.property
-    def check_consents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def workflow_recommended(self) -> _wrappers_pb2.BoolValue: ...
-    @_builtins.property
-    def image(self) -> _image_pb2.Image: ...
-    @_builtins.property
-    def featured_order(self) -> _wrappers_pb2.Int32Value: ...
+    @property
+    def visibility(self) -> postil.v1.common_pb2.Visibility: ...
+    @property
+    def metadata(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
+    def presets(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
+    def toolkits(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def use_cases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def languages(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def languages_full(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.common_pb2.FullTag]: ...
+    @property
+    def check_consents(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def workflow_recommended(self) -> google.protobuf.wrappers_pb2.BoolValue: ...
+    @property
+    def image(self) -> postil.v1.image_pb2.Image: ...
+    @property
+    def featured_order(self) -> google.protobuf.wrappers_pb2.Int32Value: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        name: _builtins.str = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        modified_at: _timestamp_pb2.Timestamp | None = ...,
-        app_id: _builtins.str = ...,
+        id: builtins.str = ...,
+        name: builtins.str = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        modified_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        app_id: builtins.str = ...,
         output_info: Global___OutputInfo | None = ...,
         model_version: Global___ModelVersion | None = ...,
-        display_name: _builtins.str = ...,
-        user_id: _builtins.str = ...,
+        display_name: builtins.str = ...,
+        user_id: builtins.str = ...,
         default_eval_info: Global___EvalInfo | None = ...,
-        model_type_id: _builtins.str = ...,
-        task: _builtins.str = ...,
-        visibility: _common_pb2.Visibility | None = ...,
-        description: _builtins.str = ...,
-        metadata: _struct_pb2.Struct | None = ...,
-        presets: _struct_pb2.Struct | None = ...,
-        notes: _builtins.str = ...,
-        toolkits: _abc.Iterable[_builtins.str] | None = ...,
-        use_cases: _abc.Iterable[_builtins.str] | None = ...,
-        languages: _abc.Iterable[_builtins.str] | None = ...,
-        languages_full: _abc.Iterable[_common_pb2.FullTag] | None = ...,
-        check_consents: _abc.Iterable[_builtins.str] | None = ...,
-        is_starred: _builtins.bool = ...,
-        star_count: _builtins.int = ...,
-        workflow_recommended: _wrappers_pb2.BoolValue | None = ...,
-        image: _image_pb2.Image | None = ...,
+        model_type_id: builtins.str = ...,
+        task: builtins.str = ...,
+        visibility: postil.v1.common_pb2.Visibility | None = ...,
+        description: builtins.str = ...,
+        metadata: google.protobuf.struct_pb2.Struct | None = ...,
+        presets: google.protobuf.struct_pb2.Struct | None = ...,
+        notes: builtins.str = ...,
+        toolkits: collections.abc.Iterable[builtins.str] | None = ...,
+        use_cases: collections.abc.Iterable[builtins.str] | None = ...,
+        languages: collections.abc.Iterable[builtins.str] | None = ...,
+        languages_full: collections.abc.Iterable[postil.v1.common_pb2.FullTag] | None = ...,
+        check_consents: collections.abc.Iterable[builtins.str] | None = ...,
+        is_starred: builtins.bool = ...,
+        star_count: builtins.int = ...,
+        workflow_recommended: google.protobuf.wrappers_pb2.BoolValue | None = ...,
+        image: postil.v1.image_pb2.Image | None = ...,
         source: Global___Model.Source.ValueType = ...,
-        creator: _builtins.str = ...,
-        version_count: _builtins.int = ...,
+        creator: builtins.str = ...,
+        version_count: builtins.int = ...,
         billing_type: Global___Model.BillingType.ValueType = ...,
-        featured_order: _wrappers_pb2.Int32Value | None = ...,
-        replica_count: _builtins.int = ...,
+        featured_order: google.protobuf.wrappers_pb2.Int32Value | None = ...,
+        replica_count: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "default_eval_info", b"default_eval_info", "featured_order", b"featured_order", "image", b"image", "metadata", b"metadata", "model_version", b"model_version", "modified_at", b"modified_at", "output_info", b"output_info", "presets", b"presets", "visibility", b"visibility", "workflow_recommended", b"workflow_recommended"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "billing_type", b"billing_type", "check_consents", b"check_consents", "created_at", b"created_at", "creator", b"creator", "default_eval_info", b"default_eval_info", "description", b"description", "display_name", b"display_name", "featured_order", b"featured_order", "id", b"id", "image", b"image", "is_starred", b"is_starred", "languages", b"languages", "languages_full", b"languages_full", "metadata", b"metadata", "model_type_id", b"model_type_id", "model_version", b"model_version", "modified_at", b"modified_at", "name", b"name", "notes", b"notes", "output_info", b"output_info", "presets", b"presets", "replica_count", b"replica_count", "source", b"source", "star_count", b"star_count", "task", b"task", "toolkits", b"toolkits", "use_cases", b"use_cases", "user_id", b"user_id", "version_count", b"version_count", "visibility", b"visibility", "workflow_recommended", b"workflow_recommended"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "default_eval_info", b"default_eval_info", "featured_order", b"featured_order", "image", b"image", "metadata", b"metadata", "model_version", b"model_version", "modified_at", b"modified_at", "output_info", b"output_info", "presets", b"presets", "visibility", b"visibility", "workflow_recommended", b"workflow_recommended"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["app_id", b"app_id", "billing_type", b"billing_type", "check_consents", b"check_consents", "created_at", b"created_at", "creator", b"creator", "default_eval_info", b"default_eval_info", "description", b"description", "display_name", b"display_name", "featured_order", b"featured_order", "id", b"id", "image", b"image", "is_starred", b"is_starred", "languages", b"languages", "languages_full", b"languages_full", "metadata", b"metadata", "model_type_id", b"model_type_id", "model_version", b"model_version", "modified_at", b"modified_at", "name", b"name", "notes", b"notes", "output_info", b"output_info", "presets", b"presets", "replica_count", b"replica_count", "source", b"source", "star_count", b"star_count", "task", b"task", "toolkits", b"toolkits", "use_cases", b"use_cases", "user_id", b"user_id", "version_count", b"version_count", "visibility", b"visibility", "workflow_recommended", b"workflow_recommended"]) -> None: ...
 
-Global___Model: _TypeAlias = Model  # noqa: Y015
+Global___Model: typing_extensions.TypeAlias = Model
 
-@_typing.final
-class OutputInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class OutputInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    DATA_FIELD_NUMBER: _builtins.int
-    OUTPUT_CONFIG_FIELD_NUMBER: _builtins.int
-    MESSAGE_FIELD_NUMBER: _builtins.int
-    FIELDS_MAP_FIELD_NUMBER: _builtins.int
-    PARAMS_FIELD_NUMBER: _builtins.int
-    PARAMS_SPECS_FIELD_NUMBER: _builtins.int
-    message: _builtins.str
-    @_builtins.property
-    def data(self) -> _data_pb2.Data: ...
-    @_builtins.property
+    DATA_FIELD_NUMBER: builtins.int
+    OUTPUT_CONFIG_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    FIELDS_MAP_FIELD_NUMBER: builtins.int
+    PARAMS_FIELD_NUMBER: builtins.int
+    PARAMS_SPECS_FIELD_NUMBER: builtins.int
+    message: builtins.str
+    @property
+    def data(self) -> postil.v1.data_pb2.Data: ...
+    @property
     def output_config(self) -> Global___OutputConfig: ...
-    @_builtins.property
-    def fields_map(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
-    def params(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
-    def params_specs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelTypeField]: ...
+    @property
+    def fields_map(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
+    def params(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
+    def params_specs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ModelTypeField]: ...
     def __init__(
         self,
         *,
-        data: _data_pb2.Data | None = ...,
+        data: postil.v1.data_pb2.Data | None = ...,
         output_config: Global___OutputConfig | None = ...,
-        message: _builtins.str = ...,
-        fields_map: _struct_pb2.Struct | None = ...,
-        params: _struct_pb2.Struct | None = ...,
-        params_specs: _abc.Iterable[Global___ModelTypeField] | None = ...,
+        message: builtins.str = ...,
+        fields_map: google.protobuf.struct_pb2.Struct | None = ...,
+        params: google.protobuf.struct_pb2.Struct | None = ...,
+        params_specs: collections.abc.Iterable[Global___ModelTypeField] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "fields_map", b"fields_map", "output_config", b"output_config", "params", b"params"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "fields_map", b"fields_map", "message", b"message", "output_config", b"output_config", "params", b"params", "params_specs", b"params_specs"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["data", b"data", "fields_map", b"fields_map", "output_config", b"output_config", "params", b"params"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "fields_map", b"fields_map", "message", b"message", "output_config", b"output_config", "params", b"params", "params_specs", b"params_specs"]) -> None: ...
 
-Global___OutputInfo: _TypeAlias = OutputInfo  # noqa: Y015
+Global___OutputInfo: typing_extensions.TypeAlias = OutputInfo
 
-@_typing.final
-class OutputConfig(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class OutputConfig(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    CONCEPTS_MUTUALLY_EXCLUSIVE_FIELD_NUMBER: _builtins.int
-    EXISTING_MODEL_ID_FIELD_NUMBER: _builtins.int
-    LANGUAGE_FIELD_NUMBER: _builtins.int
-    HYPER_PARAMETERS_FIELD_NUMBER: _builtins.int
-    MAX_CONCEPTS_FIELD_NUMBER: _builtins.int
-    MIN_VALUE_FIELD_NUMBER: _builtins.int
-    SELECT_CONCEPTS_FIELD_NUMBER: _builtins.int
-    TRAINING_TIMEOUT_FIELD_NUMBER: _builtins.int
-    SAMPLE_MS_FIELD_NUMBER: _builtins.int
-    HYPER_PARAMS_FIELD_NUMBER: _builtins.int
-    EMBED_MODEL_VERSION_ID_FIELD_NUMBER: _builtins.int
-    FAIL_ON_MISSING_POSITIVE_EXAMPLES_FIELD_NUMBER: _builtins.int
-    MODEL_METADATA_FIELD_NUMBER: _builtins.int
-    concepts_mutually_exclusive: _builtins.bool
-    existing_model_id: _builtins.str
-    language: _builtins.str
-    hyper_parameters: _builtins.str
-    max_concepts: _builtins.int
-    min_value: _builtins.float
-    training_timeout: _builtins.int
-    sample_ms: _builtins.int
-    embed_model_version_id: _builtins.str
-    fail_on_missing_positive_examples: _builtins.bool
-    @_builtins.property
-    def select_concepts(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.Concept]: ...
-    @_builtins.property
-    def hyper_params(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
-    def model_metadata(self) -> _struct_pb2.Struct: ...
+    CONCEPTS_MUTUALLY_EXCLUSIVE_FIELD_NUMBER: builtins.int
+    EXISTING_MODEL_ID_FIELD_NUMBER: builtins.int
+    LANGUAGE_FIELD_NUMBER: builtins.int
+    HYPER_PARAMETERS_FIELD_NUMBER: builtins.int
+    MAX_CONCEPTS_FIELD_NUMBER: builtins.int
+    MIN_VALUE_FIELD_NUMBER: builtins.int
+    SELECT_CONCEPTS_FIELD_NUMBER: builtins.int
+    TRAINING_TIMEOUT_FIELD_NUMBER: builtins.int
+    SAMPLE_MS_FIELD_NUMBER: builtins.int
+    HYPER_PARAMS_FIELD_NUMBER: builtins.int
+    EMBED_MODEL_VERSION_ID_FIELD_NUMBER: builtins.int
+    FAIL_ON_MISSING_POSITIVE_EXAMPLES_FIELD_NUMBER: builtins.int
+    MODEL_METADATA_FIELD_NUMBER: builtins.int
+    concepts_mutually_exclusive: builtins.bool
+    existing_model_id: builtins.str
+    language: builtins.str
+    hyper_parameters: builtins.str
+    max_concepts: builtins.int
+    min_value: builtins.float
+    training_timeout: builtins.int
+    sample_ms: builtins.int
+    embed_model_version_id: builtins.str
+    fail_on_missing_positive_examples: builtins.bool
+    @property
+    def select_concepts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.Concept]: ...
+    @property
+    def hyper_params(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
+    def model_metadata(self) -> google.protobuf.struct_pb2.Struct: ...
     def __init__(
         self,
         *,
-        concepts_mutually_exclusive: _builtins.bool = ...,
-        existing_model_id: _builtins.str = ...,
-        language: _builtins.str = ...,
-        hyper_parameters: _builtins.str = ...,
-        max_concepts: _builtins.int = ...,
-        min_value: _builtins.float = ...,
-        select_concepts: _abc.Iterable[_concept_pb2.Concept] | None = ...,
-        training_timeout: _builtins.int = ...,
-        sample_ms: _builtins.int = ...,
-        hyper_params: _struct_pb2.Struct | None = ...,
-        embed_model_version_id: _builtins.str = ...,
-        fail_on_missing_positive_examples: _builtins.bool = ...,
-        model_metadata: _struct_pb2.Struct | None = ...,
+        concepts_mutually_exclusive: builtins.bool = ...,
+        existing_model_id: builtins.str = ...,
+        language: builtins.str = ...,
+        hyper_parameters: builtins.str = ...,
+        max_concepts: builtins.int = ...,
+        min_value: builtins.float = ...,
+        select_concepts: collections.abc.Iterable[postil.v1.concept_pb2.Concept] | None = ...,
+        training_timeout: builtins.int = ...,
+        sample_ms: builtins.int = ...,
+        hyper_params: google.protobuf.struct_pb2.Struct | None = ...,
+        embed_model_version_id: builtins.str = ...,
+        fail_on_missing_positive_examples: builtins.bool = ...,
+        model_metadata: google.protobuf.struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hyper_params", b"hyper_params", "model_metadata", b"model_metadata"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts_mutually_exclusive", b"concepts_mutually_exclusive", "embed_model_version_id", b"embed_model_version_id", "existing_model_id", b"existing_model_id", "fail_on_missing_positive_examples", b"fail_on_missing_positive_examples", "hyper_parameters", b"hyper_parameters", "hyper_params", b"hyper_params", "language", b"language", "max_concepts", b"max_concepts", "min_value", b"min_value", "model_metadata", b"model_metadata", "sample_ms", b"sample_ms", "select_concepts", b"select_concepts", "training_timeout", b"training_timeout"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["hyper_params", b"hyper_params", "model_metadata", b"model_metadata"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concepts_mutually_exclusive", b"concepts_mutually_exclusive", "embed_model_version_id", b"embed_model_version_id", "existing_model_id", b"existing_model_id", "fail_on_missing_positive_examples", b"fail_on_missing_positive_examples", "hyper_parameters", b"hyper_parameters", "hyper_params", b"hyper_params", "language", b"language", "max_concepts", b"max_concepts", "min_value", b"min_value", "model_metadata", b"model_metadata", "sample_ms", b"sample_ms", "select_concepts", b"select_concepts", "training_timeout", b"training_timeout"]) -> None: ...
 
-Global___OutputConfig: _TypeAlias = OutputConfig  # noqa: Y015
+Global___OutputConfig: typing_extensions.TypeAlias = OutputConfig
 
-@_typing.final
-class ModelTypeField(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ModelTypeField(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     class _ModelTypeFieldType:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
 
-    class _ModelTypeFieldTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ModelTypeField._ModelTypeFieldType.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
+    class _ModelTypeFieldTypeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[ModelTypeField._ModelTypeFieldType.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
         INVALID_MODEL_TYPE_FIELD_TYPE: ModelTypeField._ModelTypeFieldType.ValueType  # 0
         BOOLEAN: ModelTypeField._ModelTypeFieldType.ValueType  # 1
         STRING: ModelTypeField._ModelTypeFieldType.ValueType  # 2
@@ -367,11 +358,11 @@ class ModelTypeField(_message.Message):
     ARRAY_OF_SECRETS: ModelTypeField.ModelTypeFieldType.ValueType  # 23
 
     class _DataType:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
 
-    class _DataTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ModelTypeField._DataType.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
+    class _DataTypeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[ModelTypeField._DataType.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
         NOT_SET: ModelTypeField._DataType.ValueType  # 0
         STR: ModelTypeField._DataType.ValueType  # 1
         BYTES: ModelTypeField._DataType.ValueType  # 2
@@ -411,349 +402,318 @@ class ModelTypeField(_message.Message):
     TUPLE: ModelTypeField.DataType.ValueType  # 16
     LIST: ModelTypeField.DataType.ValueType  # 17
 
-    PATH_FIELD_NUMBER: _builtins.int
-    FIELD_TYPE_FIELD_NUMBER: _builtins.int
-    DEFAULT_VALUE_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    PLACEHOLDER_FIELD_NUMBER: _builtins.int
-    MODEL_TYPE_ENUM_OPTIONS_FIELD_NUMBER: _builtins.int
-    INTERNAL_ONLY_FIELD_NUMBER: _builtins.int
-    REQUIRED_FIELD_NUMBER: _builtins.int
-    MODEL_TYPE_RANGE_INFO_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    TYPE_FIELD_NUMBER: _builtins.int
-    TYPE_ARGS_FIELD_NUMBER: _builtins.int
-    ITERATOR_FIELD_NUMBER: _builtins.int
-    DEFAULT_FIELD_NUMBER: _builtins.int
-    IS_PARAM_FIELD_NUMBER: _builtins.int
-    path: _builtins.str
+    PATH_FIELD_NUMBER: builtins.int
+    FIELD_TYPE_FIELD_NUMBER: builtins.int
+    DEFAULT_VALUE_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    PLACEHOLDER_FIELD_NUMBER: builtins.int
+    MODEL_TYPE_ENUM_OPTIONS_FIELD_NUMBER: builtins.int
+    INTERNAL_ONLY_FIELD_NUMBER: builtins.int
+    REQUIRED_FIELD_NUMBER: builtins.int
+    MODEL_TYPE_RANGE_INFO_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    TYPE_FIELD_NUMBER: builtins.int
+    TYPE_ARGS_FIELD_NUMBER: builtins.int
+    ITERATOR_FIELD_NUMBER: builtins.int
+    DEFAULT_FIELD_NUMBER: builtins.int
+    IS_PARAM_FIELD_NUMBER: builtins.int
+    path: builtins.str
     field_type: Global___ModelTypeField.ModelTypeFieldType.ValueType
-    description: _builtins.str
-    placeholder: _builtins.str
-    internal_only: _builtins.bool
-    required: _builtins.bool
-    name: _builtins.str
+    description: builtins.str
+    placeholder: builtins.str
+    internal_only: builtins.bool
+    required: builtins.bool
+    name: builtins.str
     type: Global___ModelTypeField.DataType.ValueType
-    iterator: _builtins.bool
-    default: _builtins.str
-    is_param: _builtins.bool
-    @_builtins.property
-    def default_value(self) -> _struct_pb2.Value: ...
-    @_builtins.property
-    def model_type_enum_options(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelTypeEnumOption]: ...
-    @_builtins.property
+    iterator: builtins.bool
+    default: builtins.str
+    is_param: builtins.bool
+    @property
+    def default_value(self) -> google.protobuf.struct_pb2.Value: ...
+    @property
+    def model_type_enum_options(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ModelTypeEnumOption]: ...
+    @property
     def model_type_range_info(self) -> Global___ModelTypeRangeInfo: ...
-    @_builtins.property
-    def type_args(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelTypeField]: ...
+    @property
+    def type_args(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ModelTypeField]: ...
     def __init__(
         self,
         *,
-        path: _builtins.str = ...,
+        path: builtins.str = ...,
         field_type: Global___ModelTypeField.ModelTypeFieldType.ValueType = ...,
-        default_value: _struct_pb2.Value | None = ...,
-        description: _builtins.str = ...,
-        placeholder: _builtins.str = ...,
-        model_type_enum_options: _abc.Iterable[Global___ModelTypeEnumOption] | None = ...,
-        internal_only: _builtins.bool = ...,
-        required: _builtins.bool = ...,
+        default_value: google.protobuf.struct_pb2.Value | None = ...,
+        description: builtins.str = ...,
+        placeholder: builtins.str = ...,
+        model_type_enum_options: collections.abc.Iterable[Global___ModelTypeEnumOption] | None = ...,
+        internal_only: builtins.bool = ...,
+        required: builtins.bool = ...,
         model_type_range_info: Global___ModelTypeRangeInfo | None = ...,
-        name: _builtins.str = ...,
+        name: builtins.str = ...,
         type: Global___ModelTypeField.DataType.ValueType = ...,
-        type_args: _abc.Iterable[Global___ModelTypeField] | None = ...,
-        iterator: _builtins.bool = ...,
-        default: _builtins.str = ...,
-        is_param: _builtins.bool = ...,
+        type_args: collections.abc.Iterable[Global___ModelTypeField] | None = ...,
+        iterator: builtins.bool = ...,
+        default: builtins.str = ...,
+        is_param: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["default_value", b"default_value", "model_type_range_info", b"model_type_range_info"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default", b"default", "default_value", b"default_value", "description", b"description", "field_type", b"field_type", "internal_only", b"internal_only", "is_param", b"is_param", "iterator", b"iterator", "model_type_enum_options", b"model_type_enum_options", "model_type_range_info", b"model_type_range_info", "name", b"name", "path", b"path", "placeholder", b"placeholder", "required", b"required", "type", b"type", "type_args", b"type_args"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["default_value", b"default_value", "model_type_range_info", b"model_type_range_info"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["default", b"default", "default_value", b"default_value", "description", b"description", "field_type", b"field_type", "internal_only", b"internal_only", "is_param", b"is_param", "iterator", b"iterator", "model_type_enum_options", b"model_type_enum_options", "model_type_range_info", b"model_type_range_info", "name", b"name", "path", b"path", "placeholder", b"placeholder", "required", b"required", "type", b"type", "type_args", b"type_args"]) -> None: ...
 
-Global___ModelTypeField: _TypeAlias = ModelTypeField  # noqa: Y015
+Global___ModelTypeField: typing_extensions.TypeAlias = ModelTypeField
 
-@_typing.final
-class ModelTypeEnumOption(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ModelTypeEnumOption(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    ALIASES_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    MODEL_TYPE_FIELDS_FIELD_NUMBER: _builtins.int
-    INTERNAL_ONLY_FIELD_NUMBER: _builtins.int
-    RECOMMENDED_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    description: _builtins.str
-    internal_only: _builtins.bool
-    recommended: _builtins.bool
-    @_builtins.property
-    def aliases(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelTypeEnumOptionAlias]: ...
-    @_builtins.property
-    def model_type_fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelTypeField]: ...
+    ID_FIELD_NUMBER: builtins.int
+    ALIASES_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    MODEL_TYPE_FIELDS_FIELD_NUMBER: builtins.int
+    INTERNAL_ONLY_FIELD_NUMBER: builtins.int
+    RECOMMENDED_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    description: builtins.str
+    internal_only: builtins.bool
+    recommended: builtins.bool
+    @property
+    def aliases(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ModelTypeEnumOptionAlias]: ...
+    @property
+    def model_type_fields(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ModelTypeField]: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        aliases: _abc.Iterable[Global___ModelTypeEnumOptionAlias] | None = ...,
-        description: _builtins.str = ...,
-        model_type_fields: _abc.Iterable[Global___ModelTypeField] | None = ...,
-        internal_only: _builtins.bool = ...,
-        recommended: _builtins.bool = ...,
+        id: builtins.str = ...,
+        aliases: collections.abc.Iterable[Global___ModelTypeEnumOptionAlias] | None = ...,
+        description: builtins.str = ...,
+        model_type_fields: collections.abc.Iterable[Global___ModelTypeField] | None = ...,
+        internal_only: builtins.bool = ...,
+        recommended: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "description", b"description", "id", b"id", "internal_only", b"internal_only", "model_type_fields", b"model_type_fields", "recommended", b"recommended"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["aliases", b"aliases", "description", b"description", "id", b"id", "internal_only", b"internal_only", "model_type_fields", b"model_type_fields", "recommended", b"recommended"]) -> None: ...
 
-Global___ModelTypeEnumOption: _TypeAlias = ModelTypeEnumOption  # noqa: Y015
+Global___ModelTypeEnumOption: typing_extensions.TypeAlias = ModelTypeEnumOption
 
-@_typing.final
-class ModelTypeEnumOptionAlias(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ModelTypeEnumOptionAlias(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_INT_FIELD_NUMBER: _builtins.int
-    WILDCARD_STRING_FIELD_NUMBER: _builtins.int
-    id_int: _builtins.int
-    wildcard_string: _builtins.str
+    ID_INT_FIELD_NUMBER: builtins.int
+    WILDCARD_STRING_FIELD_NUMBER: builtins.int
+    id_int: builtins.int
+    wildcard_string: builtins.str
     def __init__(
         self,
         *,
-        id_int: _builtins.int = ...,
-        wildcard_string: _builtins.str = ...,
+        id_int: builtins.int = ...,
+        wildcard_string: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id_int", b"id_int", "wildcard_string", b"wildcard_string"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id_int", b"id_int", "wildcard_string", b"wildcard_string"]) -> None: ...
 
-Global___ModelTypeEnumOptionAlias: _TypeAlias = ModelTypeEnumOptionAlias  # noqa: Y015
+Global___ModelTypeEnumOptionAlias: typing_extensions.TypeAlias = ModelTypeEnumOptionAlias
 
-@_typing.final
-class ModelTypeRangeInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ModelTypeRangeInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MIN_FIELD_NUMBER: _builtins.int
-    MAX_FIELD_NUMBER: _builtins.int
-    STEP_FIELD_NUMBER: _builtins.int
-    min: _builtins.float
-    max: _builtins.float
-    step: _builtins.float
+    MIN_FIELD_NUMBER: builtins.int
+    MAX_FIELD_NUMBER: builtins.int
+    STEP_FIELD_NUMBER: builtins.int
+    min: builtins.float
+    max: builtins.float
+    step: builtins.float
     def __init__(
         self,
         *,
-        min: _builtins.float = ...,
-        max: _builtins.float = ...,
-        step: _builtins.float = ...,
+        min: builtins.float = ...,
+        max: builtins.float = ...,
+        step: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max", b"max", "min", b"min", "step", b"step"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max", b"max", "min", b"min", "step", b"step"]) -> None: ...
 
-Global___ModelTypeRangeInfo: _TypeAlias = ModelTypeRangeInfo  # noqa: Y015
+Global___ModelTypeRangeInfo: typing_extensions.TypeAlias = ModelTypeRangeInfo
 
-@_typing.final
-class ModelVersion(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ModelVersion(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    STATUS_FIELD_NUMBER: _builtins.int
-    ACTIVE_CONCEPT_COUNT_FIELD_NUMBER: _builtins.int
-    TOTAL_INPUT_COUNT_FIELD_NUMBER: _builtins.int
-    COMPLETED_AT_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    VISIBILITY_FIELD_NUMBER: _builtins.int
-    APP_ID_FIELD_NUMBER: _builtins.int
-    USER_ID_FIELD_NUMBER: _builtins.int
-    MODIFIED_AT_FIELD_NUMBER: _builtins.int
-    METADATA_FIELD_NUMBER: _builtins.int
-    LICENSE_FIELD_NUMBER: _builtins.int
-    OUTPUT_INFO_FIELD_NUMBER: _builtins.int
-    INPUT_INFO_FIELD_NUMBER: _builtins.int
-    TRAIN_INFO_FIELD_NUMBER: _builtins.int
-    TRAIN_LOG_FIELD_NUMBER: _builtins.int
-    NUM_THREADS_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    active_concept_count: _builtins.int
-    total_input_count: _builtins.int
-    description: _builtins.str
-    app_id: _builtins.str
-    user_id: _builtins.str
-    license: _builtins.str
-    train_log: _builtins.str
-    num_threads: _builtins.int
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def completed_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def visibility(self) -> _common_pb2.Visibility: ...
-    @_builtins.property
-    def modified_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def metadata(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
+    ID_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    ACTIVE_CONCEPT_COUNT_FIELD_NUMBER: builtins.int
+    TOTAL_INPUT_COUNT_FIELD_NUMBER: builtins.int
+    COMPLETED_AT_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    VISIBILITY_FIELD_NUMBER: builtins.int
+    APP_ID_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    MODIFIED_AT_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    LICENSE_FIELD_NUMBER: builtins.int
+    OUTPUT_INFO_FIELD_NUMBER: builtins.int
+    INPUT_INFO_FIELD_NUMBER: builtins.int
+    TRAIN_INFO_FIELD_NUMBER: builtins.int
+    TRAIN_LOG_FIELD_NUMBER: builtins.int
+    NUM_THREADS_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    active_concept_count: builtins.int
+    total_input_count: builtins.int
+    description: builtins.str
+    app_id: builtins.str
+    user_id: builtins.str
+    license: builtins.str
+    train_log: builtins.str
+    num_threads: builtins.int
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def completed_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def visibility(self) -> postil.v1.common_pb2.Visibility: ...
+    @property
+    def modified_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def metadata(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
     def output_info(self) -> Global___OutputInfo: ...
-    @_builtins.property
+    @property
     def input_info(self) -> Global___InputInfo: ...
-    @_builtins.property
+    @property
     def train_info(self) -> Global___TrainInfo: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        status: _status_pb2.Status | None = ...,
-        active_concept_count: _builtins.int = ...,
-        total_input_count: _builtins.int = ...,
-        completed_at: _timestamp_pb2.Timestamp | None = ...,
-        description: _builtins.str = ...,
-        visibility: _common_pb2.Visibility | None = ...,
-        app_id: _builtins.str = ...,
-        user_id: _builtins.str = ...,
-        modified_at: _timestamp_pb2.Timestamp | None = ...,
-        metadata: _struct_pb2.Struct | None = ...,
-        license: _builtins.str = ...,
+        id: builtins.str = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        active_concept_count: builtins.int = ...,
+        total_input_count: builtins.int = ...,
+        completed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        description: builtins.str = ...,
+        visibility: postil.v1.common_pb2.Visibility | None = ...,
+        app_id: builtins.str = ...,
+        user_id: builtins.str = ...,
+        modified_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        metadata: google.protobuf.struct_pb2.Struct | None = ...,
+        license: builtins.str = ...,
         output_info: Global___OutputInfo | None = ...,
         input_info: Global___InputInfo | None = ...,
         train_info: Global___TrainInfo | None = ...,
-        train_log: _builtins.str = ...,
-        num_threads: _builtins.int = ...,
+        train_log: builtins.str = ...,
+        num_threads: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "created_at", b"created_at", "input_info", b"input_info", "metadata", b"metadata", "modified_at", b"modified_at", "output_info", b"output_info", "status", b"status", "train_info", b"train_info", "visibility", b"visibility"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_concept_count", b"active_concept_count", "app_id", b"app_id", "completed_at", b"completed_at", "created_at", b"created_at", "description", b"description", "id", b"id", "input_info", b"input_info", "license", b"license", "metadata", b"metadata", "modified_at", b"modified_at", "num_threads", b"num_threads", "output_info", b"output_info", "status", b"status", "total_input_count", b"total_input_count", "train_info", b"train_info", "train_log", b"train_log", "user_id", b"user_id", "visibility", b"visibility"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["completed_at", b"completed_at", "created_at", b"created_at", "input_info", b"input_info", "metadata", b"metadata", "modified_at", b"modified_at", "output_info", b"output_info", "status", b"status", "train_info", b"train_info", "visibility", b"visibility"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["active_concept_count", b"active_concept_count", "app_id", b"app_id", "completed_at", b"completed_at", "created_at", b"created_at", "description", b"description", "id", b"id", "input_info", b"input_info", "license", b"license", "metadata", b"metadata", "modified_at", b"modified_at", "num_threads", b"num_threads", "output_info", b"output_info", "status", b"status", "total_input_count", b"total_input_count", "train_info", b"train_info", "train_log", b"train_log", "user_id", b"user_id", "visibility", b"visibility"]) -> None: ...
 
-Global___ModelVersion: _TypeAlias = ModelVersion  # noqa: Y015
+Global___ModelVersion: typing_extensions.TypeAlias = ModelVersion
 
-@_typing.final
-class InputInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class InputInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    FIELDS_MAP_FIELD_NUMBER: _builtins.int
-    PARAMS_FIELD_NUMBER: _builtins.int
-    BASE_EMBED_MODEL_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def fields_map(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
-    def params(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
+    FIELDS_MAP_FIELD_NUMBER: builtins.int
+    PARAMS_FIELD_NUMBER: builtins.int
+    BASE_EMBED_MODEL_FIELD_NUMBER: builtins.int
+    @property
+    def fields_map(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
+    def params(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
     def base_embed_model(self) -> Global___Model: ...
     def __init__(
         self,
         *,
-        fields_map: _struct_pb2.Struct | None = ...,
-        params: _struct_pb2.Struct | None = ...,
+        fields_map: google.protobuf.struct_pb2.Struct | None = ...,
+        params: google.protobuf.struct_pb2.Struct | None = ...,
         base_embed_model: Global___Model | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base_embed_model", b"base_embed_model", "fields_map", b"fields_map", "params", b"params"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_embed_model", b"base_embed_model", "fields_map", b"fields_map", "params", b"params"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["base_embed_model", b"base_embed_model", "fields_map", b"fields_map", "params", b"params"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["base_embed_model", b"base_embed_model", "fields_map", b"fields_map", "params", b"params"]) -> None: ...
 
-Global___InputInfo: _TypeAlias = InputInfo  # noqa: Y015
+Global___InputInfo: typing_extensions.TypeAlias = InputInfo
 
-@_typing.final
-class TrainInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class TrainInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    PARAMS_FIELD_NUMBER: _builtins.int
-    RESUME_FROM_MODEL_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def params(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
+    PARAMS_FIELD_NUMBER: builtins.int
+    RESUME_FROM_MODEL_FIELD_NUMBER: builtins.int
+    @property
+    def params(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
     def resume_from_model(self) -> Global___Model: ...
     def __init__(
         self,
         *,
-        params: _struct_pb2.Struct | None = ...,
+        params: google.protobuf.struct_pb2.Struct | None = ...,
         resume_from_model: Global___Model | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["params", b"params", "resume_from_model", b"resume_from_model"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["params", b"params", "resume_from_model", b"resume_from_model"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["params", b"params", "resume_from_model", b"resume_from_model"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["params", b"params", "resume_from_model", b"resume_from_model"]) -> None: ...
 
-Global___TrainInfo: _TypeAlias = TrainInfo  # noqa: Y015
+Global___TrainInfo: typing_extensions.TypeAlias = TrainInfo
 
-@_typing.final
-class EvalInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class EvalInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    PARAMS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def params(self) -> _struct_pb2.Struct: ...
+    PARAMS_FIELD_NUMBER: builtins.int
+    @property
+    def params(self) -> google.protobuf.struct_pb2.Struct: ...
     def __init__(
         self,
         *,
-        params: _struct_pb2.Struct | None = ...,
+        params: google.protobuf.struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["params", b"params"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["params", b"params"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["params", b"params"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["params", b"params"]) -> None: ...
 
-Global___EvalInfo: _TypeAlias = EvalInfo  # noqa: Y015
+Global___EvalInfo: typing_extensions.TypeAlias = EvalInfo
 
-@_typing.final
-class ModelType(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ModelType(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    TITLE_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    INPUT_FIELDS_FIELD_NUMBER: _builtins.int
-    OUTPUT_FIELDS_FIELD_NUMBER: _builtins.int
-    TRAINABLE_FIELD_NUMBER: _builtins.int
-    CREATABLE_FIELD_NUMBER: _builtins.int
-    INTERNAL_ONLY_FIELD_NUMBER: _builtins.int
-    MODEL_TYPE_FIELDS_FIELD_NUMBER: _builtins.int
-    REQUIRES_SEQUENTIAL_FRAMES_FIELD_NUMBER: _builtins.int
-    EVALUATION_TYPE_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    title: _builtins.str
-    description: _builtins.str
-    trainable: _builtins.bool
-    creatable: _builtins.bool
-    internal_only: _builtins.bool
-    requires_sequential_frames: _builtins.bool
+    ID_FIELD_NUMBER: builtins.int
+    TITLE_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    INPUT_FIELDS_FIELD_NUMBER: builtins.int
+    OUTPUT_FIELDS_FIELD_NUMBER: builtins.int
+    TRAINABLE_FIELD_NUMBER: builtins.int
+    CREATABLE_FIELD_NUMBER: builtins.int
+    INTERNAL_ONLY_FIELD_NUMBER: builtins.int
+    MODEL_TYPE_FIELDS_FIELD_NUMBER: builtins.int
+    REQUIRES_SEQUENTIAL_FRAMES_FIELD_NUMBER: builtins.int
+    EVALUATION_TYPE_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    title: builtins.str
+    description: builtins.str
+    trainable: builtins.bool
+    creatable: builtins.bool
+    internal_only: builtins.bool
+    requires_sequential_frames: builtins.bool
     evaluation_type: Global___EvaluationType.ValueType
-    @_builtins.property
-    def input_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def output_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def model_type_fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelTypeField]: ...
+    @property
+    def input_fields(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def output_fields(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def model_type_fields(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ModelTypeField]: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        title: _builtins.str = ...,
-        description: _builtins.str = ...,
-        input_fields: _abc.Iterable[_builtins.str] | None = ...,
-        output_fields: _abc.Iterable[_builtins.str] | None = ...,
-        trainable: _builtins.bool = ...,
-        creatable: _builtins.bool = ...,
-        internal_only: _builtins.bool = ...,
-        model_type_fields: _abc.Iterable[Global___ModelTypeField] | None = ...,
-        requires_sequential_frames: _builtins.bool = ...,
+        id: builtins.str = ...,
+        title: builtins.str = ...,
+        description: builtins.str = ...,
+        input_fields: collections.abc.Iterable[builtins.str] | None = ...,
+        output_fields: collections.abc.Iterable[builtins.str] | None = ...,
+        trainable: builtins.bool = ...,
+        creatable: builtins.bool = ...,
+        internal_only: builtins.bool = ...,
+        model_type_fields: collections.abc.Iterable[Global___ModelTypeField] | None = ...,
+        requires_sequential_frames: builtins.bool = ...,
         evaluation_type: Global___EvaluationType.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["creatable", b"creatable", "description", b"description", "evaluation_type", b"evaluation_type", "id", b"id", "input_fields", b"input_fields", "internal_only", b"internal_only", "model_type_fields", b"model_type_fields", "output_fields", b"output_fields", "requires_sequential_frames", b"requires_sequential_frames", "title", b"title", "trainable", b"trainable"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["creatable", b"creatable", "description", b"description", "evaluation_type", b"evaluation_type", "id", b"id", "input_fields", b"input_fields", "internal_only", b"internal_only", "model_type_fields", b"model_type_fields", "output_fields", b"output_fields", "requires_sequential_frames", b"requires_sequential_frames", "title", b"title", "trainable", b"trainable"]) -> None: ...
 
-Global___ModelType: _TypeAlias = ModelType  # noqa: Y015
+Global___ModelType: typing_extensions.TypeAlias = ModelType

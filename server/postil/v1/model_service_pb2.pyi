@@ -3,748 +3,679 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import input_pb2 as _input_pb2
-from postil.v1 import model_pb2 as _model_pb2
-from postil.v1 import output_pb2 as _output_pb2
-from postil.v1 import status_pb2 as _status_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
+import postil.v1.common_pb2
+import postil.v1.input_pb2
+import postil.v1.model_pb2
+import postil.v1.output_pb2
+import postil.v1.status_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class PostModelOutputsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostModelOutputsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    MODEL_ID_FIELD_NUMBER: _builtins.int
-    VERSION_ID_FIELD_NUMBER: _builtins.int
-    INPUTS_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    USE_PREDICT_CACHE_FIELD_NUMBER: _builtins.int
-    ENABLE_LOG_SUMMARY_ON_ERROR_FIELD_NUMBER: _builtins.int
-    model_id: _builtins.str
-    version_id: _builtins.str
-    use_predict_cache: _builtins.bool
-    enable_log_summary_on_error: _builtins.bool
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_input_pb2.Input]: ...
-    @_builtins.property
-    def model(self) -> _model_pb2.Model: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODEL_ID_FIELD_NUMBER: builtins.int
+    VERSION_ID_FIELD_NUMBER: builtins.int
+    INPUTS_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
+    USE_PREDICT_CACHE_FIELD_NUMBER: builtins.int
+    ENABLE_LOG_SUMMARY_ON_ERROR_FIELD_NUMBER: builtins.int
+    model_id: builtins.str
+    version_id: builtins.str
+    use_predict_cache: builtins.bool
+    enable_log_summary_on_error: builtins.bool
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def inputs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.input_pb2.Input]: ...
+    @property
+    def model(self) -> postil.v1.model_pb2.Model: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        model_id: _builtins.str = ...,
-        version_id: _builtins.str = ...,
-        inputs: _abc.Iterable[_input_pb2.Input] | None = ...,
-        model: _model_pb2.Model | None = ...,
-        use_predict_cache: _builtins.bool = ...,
-        enable_log_summary_on_error: _builtins.bool = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        model_id: builtins.str = ...,
+        version_id: builtins.str = ...,
+        inputs: collections.abc.Iterable[postil.v1.input_pb2.Input] | None = ...,
+        model: postil.v1.model_pb2.Model | None = ...,
+        use_predict_cache: builtins.bool = ...,
+        enable_log_summary_on_error: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enable_log_summary_on_error", b"enable_log_summary_on_error", "inputs", b"inputs", "model", b"model", "model_id", b"model_id", "use_predict_cache", b"use_predict_cache", "user_app_id", b"user_app_id", "version_id", b"version_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["model", b"model", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["enable_log_summary_on_error", b"enable_log_summary_on_error", "inputs", b"inputs", "model", b"model", "model_id", b"model_id", "use_predict_cache", b"use_predict_cache", "user_app_id", b"user_app_id", "version_id", b"version_id"]) -> None: ...
 
-Global___PostModelOutputsRequest: _TypeAlias = PostModelOutputsRequest  # noqa: Y015
+Global___PostModelOutputsRequest: typing_extensions.TypeAlias = PostModelOutputsRequest
 
-@_typing.final
-class MultiOutputResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiOutputResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    OUTPUTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def outputs(self) -> _containers.RepeatedCompositeFieldContainer[_output_pb2.Output]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    OUTPUTS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def outputs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.output_pb2.Output]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        outputs: _abc.Iterable[_output_pb2.Output] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        outputs: collections.abc.Iterable[postil.v1.output_pb2.Output] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outputs", b"outputs", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["outputs", b"outputs", "status", b"status"]) -> None: ...
 
-Global___MultiOutputResponse: _TypeAlias = MultiOutputResponse  # noqa: Y015
+Global___MultiOutputResponse: typing_extensions.TypeAlias = MultiOutputResponse
 
-@_typing.final
-class GetModelTypeRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetModelTypeRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    MODEL_TYPE_ID_FIELD_NUMBER: _builtins.int
-    model_type_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODEL_TYPE_ID_FIELD_NUMBER: builtins.int
+    model_type_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        model_type_id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        model_type_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_type_id", b"model_type_id", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model_type_id", b"model_type_id", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___GetModelTypeRequest: _TypeAlias = GetModelTypeRequest  # noqa: Y015
+Global___GetModelTypeRequest: typing_extensions.TypeAlias = GetModelTypeRequest
 
-@_typing.final
-class SingleModelTypeResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SingleModelTypeResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    MODEL_TYPE_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def model_type(self) -> _model_pb2.ModelType: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    MODEL_TYPE_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def model_type(self) -> postil.v1.model_pb2.ModelType: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        model_type: _model_pb2.ModelType | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        model_type: postil.v1.model_pb2.ModelType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model_type", b"model_type", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_type", b"model_type", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["model_type", b"model_type", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model_type", b"model_type", "status", b"status"]) -> None: ...
 
-Global___SingleModelTypeResponse: _TypeAlias = SingleModelTypeResponse  # noqa: Y015
+Global___SingleModelTypeResponse: typing_extensions.TypeAlias = SingleModelTypeResponse
 
-@_typing.final
-class ListModelTypesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListModelTypesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    page: _builtins.int
-    per_page: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    page: builtins.int
+    per_page: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___ListModelTypesRequest: _TypeAlias = ListModelTypesRequest  # noqa: Y015
+Global___ListModelTypesRequest: typing_extensions.TypeAlias = ListModelTypesRequest
 
-@_typing.final
-class MultiModelTypeResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiModelTypeResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    MODEL_TYPES_FIELD_NUMBER: _builtins.int
-    MODEL_IMPORTERS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def model_types(self) -> _containers.RepeatedCompositeFieldContainer[_model_pb2.ModelType]: ...
-    @_builtins.property
-    def model_importers(self) -> _model_pb2.ModelTypeField: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    MODEL_TYPES_FIELD_NUMBER: builtins.int
+    MODEL_IMPORTERS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def model_types(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.model_pb2.ModelType]: ...
+    @property
+    def model_importers(self) -> postil.v1.model_pb2.ModelTypeField: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        model_types: _abc.Iterable[_model_pb2.ModelType] | None = ...,
-        model_importers: _model_pb2.ModelTypeField | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        model_types: collections.abc.Iterable[postil.v1.model_pb2.ModelType] | None = ...,
+        model_importers: postil.v1.model_pb2.ModelTypeField | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model_importers", b"model_importers", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_importers", b"model_importers", "model_types", b"model_types", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["model_importers", b"model_importers", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model_importers", b"model_importers", "model_types", b"model_types", "status", b"status"]) -> None: ...
 
-Global___MultiModelTypeResponse: _TypeAlias = MultiModelTypeResponse  # noqa: Y015
+Global___MultiModelTypeResponse: typing_extensions.TypeAlias = MultiModelTypeResponse
 
-@_typing.final
-class GetModelRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetModelRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    MODEL_ID_FIELD_NUMBER: _builtins.int
-    VERSION_ID_FIELD_NUMBER: _builtins.int
-    LANGUAGE_FIELD_NUMBER: _builtins.int
-    TRAINED_BEFORE_FIELD_NUMBER: _builtins.int
-    ADDITIONAL_FIELDS_FIELD_NUMBER: _builtins.int
-    model_id: _builtins.str
-    version_id: _builtins.str
-    language: _builtins.str
-    trained_before: _builtins.bool
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def additional_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODEL_ID_FIELD_NUMBER: builtins.int
+    VERSION_ID_FIELD_NUMBER: builtins.int
+    LANGUAGE_FIELD_NUMBER: builtins.int
+    TRAINED_BEFORE_FIELD_NUMBER: builtins.int
+    ADDITIONAL_FIELDS_FIELD_NUMBER: builtins.int
+    model_id: builtins.str
+    version_id: builtins.str
+    language: builtins.str
+    trained_before: builtins.bool
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def additional_fields(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        model_id: _builtins.str = ...,
-        version_id: _builtins.str = ...,
-        language: _builtins.str = ...,
-        trained_before: _builtins.bool = ...,
-        additional_fields: _abc.Iterable[_builtins.str] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        model_id: builtins.str = ...,
+        version_id: builtins.str = ...,
+        language: builtins.str = ...,
+        trained_before: builtins.bool = ...,
+        additional_fields: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_fields", b"additional_fields", "language", b"language", "model_id", b"model_id", "trained_before", b"trained_before", "user_app_id", b"user_app_id", "version_id", b"version_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["additional_fields", b"additional_fields", "language", b"language", "model_id", b"model_id", "trained_before", b"trained_before", "user_app_id", b"user_app_id", "version_id", b"version_id"]) -> None: ...
 
-Global___GetModelRequest: _TypeAlias = GetModelRequest  # noqa: Y015
+Global___GetModelRequest: typing_extensions.TypeAlias = GetModelRequest
 
-@_typing.final
-class SingleModelResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SingleModelResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    WORKFLOW_COUNT_FIELD_NUMBER: _builtins.int
-    workflow_count: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def model(self) -> _model_pb2.Model: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
+    WORKFLOW_COUNT_FIELD_NUMBER: builtins.int
+    workflow_count: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def model(self) -> postil.v1.model_pb2.Model: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        model: _model_pb2.Model | None = ...,
-        workflow_count: _builtins.int = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        model: postil.v1.model_pb2.Model | None = ...,
+        workflow_count: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "status", b"status", "workflow_count", b"workflow_count"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["model", b"model", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model", b"model", "status", b"status", "workflow_count", b"workflow_count"]) -> None: ...
 
-Global___SingleModelResponse: _TypeAlias = SingleModelResponse  # noqa: Y015
+Global___SingleModelResponse: typing_extensions.TypeAlias = SingleModelResponse
 
-@_typing.final
-class ListModelsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListModelsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    ADDITIONAL_FIELDS_FIELD_NUMBER: _builtins.int
-    SHOW_REPLICAS_FIELD_NUMBER: _builtins.int
-    SORT_ASCENDING_FIELD_NUMBER: _builtins.int
-    SORT_BY_NAME_FIELD_NUMBER: _builtins.int
-    SORT_BY_NUM_INPUTS_FIELD_NUMBER: _builtins.int
-    SORT_BY_MODIFIED_AT_FIELD_NUMBER: _builtins.int
-    SORT_BY_CREATED_AT_FIELD_NUMBER: _builtins.int
-    SORT_BY_STAR_COUNT_FIELD_NUMBER: _builtins.int
-    SORT_BY_RELEVANCE_FIELD_NUMBER: _builtins.int
-    MODEL_TYPE_ID_FIELD_NUMBER: _builtins.int
-    TRAINED_ONLY_FIELD_NUMBER: _builtins.int
-    INPUT_FIELDS_FIELD_NUMBER: _builtins.int
-    OUTPUT_FIELDS_FIELD_NUMBER: _builtins.int
-    LICENSE_FIELD_NUMBER: _builtins.int
-    FEATURED_ONLY_FIELD_NUMBER: _builtins.int
-    STARRED_ONLY_FIELD_NUMBER: _builtins.int
-    TOOLKITS_FIELD_NUMBER: _builtins.int
-    USE_CASES_FIELD_NUMBER: _builtins.int
-    LANGUAGES_FIELD_NUMBER: _builtins.int
-    DONT_FETCH_FROM_MAIN_FIELD_NUMBER: _builtins.int
-    BOOKMARK_FIELD_NUMBER: _builtins.int
-    MODEL_VERSION_IDS_FIELD_NUMBER: _builtins.int
-    SOURCE_FIELD_NUMBER: _builtins.int
-    CREATOR_FIELD_NUMBER: _builtins.int
-    MIN_REPLICAS_FIELD_NUMBER: _builtins.int
-    VISIBILITY_FIELD_NUMBER: _builtins.int
-    SEARCH_FIELD_NUMBER: _builtins.int
-    QUERY_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    FILTER_BY_USER_ID_FIELD_NUMBER: _builtins.int
-    page: _builtins.int
-    per_page: _builtins.int
-    show_replicas: _builtins.bool
-    sort_ascending: _builtins.bool
-    sort_by_name: _builtins.bool
-    sort_by_num_inputs: _builtins.bool
-    sort_by_modified_at: _builtins.bool
-    sort_by_created_at: _builtins.bool
-    sort_by_star_count: _builtins.bool
-    sort_by_relevance: _builtins.bool
-    model_type_id: _builtins.str
-    trained_only: _builtins.bool
-    license: _builtins.str
-    featured_only: _builtins.bool
-    starred_only: _builtins.bool
-    dont_fetch_from_main: _builtins.bool
-    bookmark: _builtins.bool
-    source: _builtins.int
-    creator: _builtins.str
-    min_replicas: _builtins.int
-    search: _builtins.str
-    query: _builtins.str
-    name: _builtins.str
-    filter_by_user_id: _builtins.bool
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def additional_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def input_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def output_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def toolkits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def use_cases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def model_version_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def visibility(self) -> _common_pb2.Visibility: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    ADDITIONAL_FIELDS_FIELD_NUMBER: builtins.int
+    SHOW_REPLICAS_FIELD_NUMBER: builtins.int
+    SORT_ASCENDING_FIELD_NUMBER: builtins.int
+    SORT_BY_NAME_FIELD_NUMBER: builtins.int
+    SORT_BY_NUM_INPUTS_FIELD_NUMBER: builtins.int
+    SORT_BY_MODIFIED_AT_FIELD_NUMBER: builtins.int
+    SORT_BY_CREATED_AT_FIELD_NUMBER: builtins.int
+    SORT_BY_STAR_COUNT_FIELD_NUMBER: builtins.int
+    SORT_BY_RELEVANCE_FIELD_NUMBER: builtins.int
+    MODEL_TYPE_ID_FIELD_NUMBER: builtins.int
+    TRAINED_ONLY_FIELD_NUMBER: builtins.int
+    INPUT_FIELDS_FIELD_NUMBER: builtins.int
+    OUTPUT_FIELDS_FIELD_NUMBER: builtins.int
+    LICENSE_FIELD_NUMBER: builtins.int
+    FEATURED_ONLY_FIELD_NUMBER: builtins.int
+    STARRED_ONLY_FIELD_NUMBER: builtins.int
+    TOOLKITS_FIELD_NUMBER: builtins.int
+    USE_CASES_FIELD_NUMBER: builtins.int
+    LANGUAGES_FIELD_NUMBER: builtins.int
+    DONT_FETCH_FROM_MAIN_FIELD_NUMBER: builtins.int
+    BOOKMARK_FIELD_NUMBER: builtins.int
+    MODEL_VERSION_IDS_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    CREATOR_FIELD_NUMBER: builtins.int
+    MIN_REPLICAS_FIELD_NUMBER: builtins.int
+    VISIBILITY_FIELD_NUMBER: builtins.int
+    SEARCH_FIELD_NUMBER: builtins.int
+    QUERY_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    FILTER_BY_USER_ID_FIELD_NUMBER: builtins.int
+    page: builtins.int
+    per_page: builtins.int
+    show_replicas: builtins.bool
+    sort_ascending: builtins.bool
+    sort_by_name: builtins.bool
+    sort_by_num_inputs: builtins.bool
+    sort_by_modified_at: builtins.bool
+    sort_by_created_at: builtins.bool
+    sort_by_star_count: builtins.bool
+    sort_by_relevance: builtins.bool
+    model_type_id: builtins.str
+    trained_only: builtins.bool
+    license: builtins.str
+    featured_only: builtins.bool
+    starred_only: builtins.bool
+    dont_fetch_from_main: builtins.bool
+    bookmark: builtins.bool
+    source: builtins.int
+    creator: builtins.str
+    min_replicas: builtins.int
+    search: builtins.str
+    query: builtins.str
+    name: builtins.str
+    filter_by_user_id: builtins.bool
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def additional_fields(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def input_fields(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def output_fields(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def toolkits(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def use_cases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def languages(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def model_version_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def visibility(self) -> postil.v1.common_pb2.Visibility: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
-        additional_fields: _abc.Iterable[_builtins.str] | None = ...,
-        show_replicas: _builtins.bool = ...,
-        sort_ascending: _builtins.bool = ...,
-        sort_by_name: _builtins.bool = ...,
-        sort_by_num_inputs: _builtins.bool = ...,
-        sort_by_modified_at: _builtins.bool = ...,
-        sort_by_created_at: _builtins.bool = ...,
-        sort_by_star_count: _builtins.bool = ...,
-        sort_by_relevance: _builtins.bool = ...,
-        model_type_id: _builtins.str = ...,
-        trained_only: _builtins.bool = ...,
-        input_fields: _abc.Iterable[_builtins.str] | None = ...,
-        output_fields: _abc.Iterable[_builtins.str] | None = ...,
-        license: _builtins.str = ...,
-        featured_only: _builtins.bool = ...,
-        starred_only: _builtins.bool = ...,
-        toolkits: _abc.Iterable[_builtins.str] | None = ...,
-        use_cases: _abc.Iterable[_builtins.str] | None = ...,
-        languages: _abc.Iterable[_builtins.str] | None = ...,
-        dont_fetch_from_main: _builtins.bool = ...,
-        bookmark: _builtins.bool = ...,
-        model_version_ids: _abc.Iterable[_builtins.str] | None = ...,
-        source: _builtins.int = ...,
-        creator: _builtins.str = ...,
-        min_replicas: _builtins.int = ...,
-        visibility: _common_pb2.Visibility | None = ...,
-        search: _builtins.str = ...,
-        query: _builtins.str = ...,
-        name: _builtins.str = ...,
-        filter_by_user_id: _builtins.bool = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
+        additional_fields: collections.abc.Iterable[builtins.str] | None = ...,
+        show_replicas: builtins.bool = ...,
+        sort_ascending: builtins.bool = ...,
+        sort_by_name: builtins.bool = ...,
+        sort_by_num_inputs: builtins.bool = ...,
+        sort_by_modified_at: builtins.bool = ...,
+        sort_by_created_at: builtins.bool = ...,
+        sort_by_star_count: builtins.bool = ...,
+        sort_by_relevance: builtins.bool = ...,
+        model_type_id: builtins.str = ...,
+        trained_only: builtins.bool = ...,
+        input_fields: collections.abc.Iterable[builtins.str] | None = ...,
+        output_fields: collections.abc.Iterable[builtins.str] | None = ...,
+        license: builtins.str = ...,
+        featured_only: builtins.bool = ...,
+        starred_only: builtins.bool = ...,
+        toolkits: collections.abc.Iterable[builtins.str] | None = ...,
+        use_cases: collections.abc.Iterable[builtins.str] | None = ...,
+        languages: collections.abc.Iterable[builtins.str] | None = ...,
+        dont_fetch_from_main: builtins.bool = ...,
+        bookmark: builtins.bool = ...,
+        model_version_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        source: builtins.int = ...,
+        creator: builtins.str = ...,
+        min_replicas: builtins.int = ...,
+        visibility: postil.v1.common_pb2.Visibility | None = ...,
+        search: builtins.str = ...,
+        query: builtins.str = ...,
+        name: builtins.str = ...,
+        filter_by_user_id: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sort_by", b"sort_by", "sort_by_created_at", b"sort_by_created_at", "sort_by_modified_at", b"sort_by_modified_at", "sort_by_name", b"sort_by_name", "sort_by_num_inputs", b"sort_by_num_inputs", "sort_by_relevance", b"sort_by_relevance", "sort_by_star_count", b"sort_by_star_count", "user_app_id", b"user_app_id", "visibility", b"visibility"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_fields", b"additional_fields", "bookmark", b"bookmark", "creator", b"creator", "dont_fetch_from_main", b"dont_fetch_from_main", "featured_only", b"featured_only", "filter_by_user_id", b"filter_by_user_id", "input_fields", b"input_fields", "languages", b"languages", "license", b"license", "min_replicas", b"min_replicas", "model_type_id", b"model_type_id", "model_version_ids", b"model_version_ids", "name", b"name", "output_fields", b"output_fields", "page", b"page", "per_page", b"per_page", "query", b"query", "search", b"search", "show_replicas", b"show_replicas", "sort_ascending", b"sort_ascending", "sort_by", b"sort_by", "sort_by_created_at", b"sort_by_created_at", "sort_by_modified_at", b"sort_by_modified_at", "sort_by_name", b"sort_by_name", "sort_by_num_inputs", b"sort_by_num_inputs", "sort_by_relevance", b"sort_by_relevance", "sort_by_star_count", b"sort_by_star_count", "source", b"source", "starred_only", b"starred_only", "toolkits", b"toolkits", "trained_only", b"trained_only", "use_cases", b"use_cases", "user_app_id", b"user_app_id", "visibility", b"visibility"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_sort_by: _TypeAlias = _typing.Literal["sort_by_name", "sort_by_num_inputs", "sort_by_modified_at", "sort_by_created_at", "sort_by_star_count", "sort_by_relevance"]  # noqa: Y015
-    _WhichOneofArgType_sort_by: _TypeAlias = _typing.Literal["sort_by", b"sort_by"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_sort_by) -> _WhichOneofReturnType_sort_by | None: ...
+    def HasField(self, field_name: typing.Literal["sort_by", b"sort_by", "sort_by_created_at", b"sort_by_created_at", "sort_by_modified_at", b"sort_by_modified_at", "sort_by_name", b"sort_by_name", "sort_by_num_inputs", b"sort_by_num_inputs", "sort_by_relevance", b"sort_by_relevance", "sort_by_star_count", b"sort_by_star_count", "user_app_id", b"user_app_id", "visibility", b"visibility"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["additional_fields", b"additional_fields", "bookmark", b"bookmark", "creator", b"creator", "dont_fetch_from_main", b"dont_fetch_from_main", "featured_only", b"featured_only", "filter_by_user_id", b"filter_by_user_id", "input_fields", b"input_fields", "languages", b"languages", "license", b"license", "min_replicas", b"min_replicas", "model_type_id", b"model_type_id", "model_version_ids", b"model_version_ids", "name", b"name", "output_fields", b"output_fields", "page", b"page", "per_page", b"per_page", "query", b"query", "search", b"search", "show_replicas", b"show_replicas", "sort_ascending", b"sort_ascending", "sort_by", b"sort_by", "sort_by_created_at", b"sort_by_created_at", "sort_by_modified_at", b"sort_by_modified_at", "sort_by_name", b"sort_by_name", "sort_by_num_inputs", b"sort_by_num_inputs", "sort_by_relevance", b"sort_by_relevance", "sort_by_star_count", b"sort_by_star_count", "source", b"source", "starred_only", b"starred_only", "toolkits", b"toolkits", "trained_only", b"trained_only", "use_cases", b"use_cases", "user_app_id", b"user_app_id", "visibility", b"visibility"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["sort_by", b"sort_by"]) -> typing.Literal["sort_by_name", "sort_by_num_inputs", "sort_by_modified_at", "sort_by_created_at", "sort_by_star_count", "sort_by_relevance"] | None: ...
 
-Global___ListModelsRequest: _TypeAlias = ListModelsRequest  # noqa: Y015
+Global___ListModelsRequest: typing_extensions.TypeAlias = ListModelsRequest
 
-@_typing.final
-class MultiModelResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiModelResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    MODELS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def models(self) -> _containers.RepeatedCompositeFieldContainer[_model_pb2.Model]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    MODELS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.model_pb2.Model]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        models: _abc.Iterable[_model_pb2.Model] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        models: collections.abc.Iterable[postil.v1.model_pb2.Model] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["models", b"models", "status", b"status"]) -> None: ...
 
-Global___MultiModelResponse: _TypeAlias = MultiModelResponse  # noqa: Y015
+Global___MultiModelResponse: typing_extensions.TypeAlias = MultiModelResponse
 
-@_typing.final
-class PostModelsSearchesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostModelsSearchesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    MODEL_QUERY_FIELD_NUMBER: _builtins.int
-    PAGINATION_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODEL_QUERY_FIELD_NUMBER: builtins.int
+    PAGINATION_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
     def model_query(self) -> Global___ModelQuery: ...
-    @_builtins.property
-    def pagination(self) -> _common_pb2.Pagination: ...
+    @property
+    def pagination(self) -> postil.v1.common_pb2.Pagination: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
         model_query: Global___ModelQuery | None = ...,
-        pagination: _common_pb2.Pagination | None = ...,
+        pagination: postil.v1.common_pb2.Pagination | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model_query", b"model_query", "pagination", b"pagination", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_query", b"model_query", "pagination", b"pagination", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["model_query", b"model_query", "pagination", b"pagination", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model_query", b"model_query", "pagination", b"pagination", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostModelsSearchesRequest: _TypeAlias = PostModelsSearchesRequest  # noqa: Y015
+Global___PostModelsSearchesRequest: typing_extensions.TypeAlias = PostModelsSearchesRequest
 
-@_typing.final
-class ModelQuery(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ModelQuery(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    MODEL_TYPE_ID_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    model_type_id: _builtins.str
+    NAME_FIELD_NUMBER: builtins.int
+    MODEL_TYPE_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    model_type_id: builtins.str
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        model_type_id: _builtins.str = ...,
+        name: builtins.str = ...,
+        model_type_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_type_id", b"model_type_id", "name", b"name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["model_type_id", b"model_type_id", "name", b"name"]) -> None: ...
 
-Global___ModelQuery: _TypeAlias = ModelQuery  # noqa: Y015
+Global___ModelQuery: typing_extensions.TypeAlias = ModelQuery
 
-@_typing.final
-class PostModelsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostModelsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    MODELS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def model(self) -> _model_pb2.Model: ...
-    @_builtins.property
-    def models(self) -> _containers.RepeatedCompositeFieldContainer[_model_pb2.Model]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
+    MODELS_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def model(self) -> postil.v1.model_pb2.Model: ...
+    @property
+    def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.model_pb2.Model]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        model: _model_pb2.Model | None = ...,
-        models: _abc.Iterable[_model_pb2.Model] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        model: postil.v1.model_pb2.Model | None = ...,
+        models: collections.abc.Iterable[postil.v1.model_pb2.Model] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "models", b"models", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["model", b"model", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model", b"model", "models", b"models", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostModelsRequest: _TypeAlias = PostModelsRequest  # noqa: Y015
+Global___PostModelsRequest: typing_extensions.TypeAlias = PostModelsRequest
 
-@_typing.final
-class PatchModelsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PatchModelsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    MODELS_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    action: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def models(self) -> _containers.RepeatedCompositeFieldContainer[_model_pb2.Model]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODELS_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    action: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.model_pb2.Model]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        models: _abc.Iterable[_model_pb2.Model] | None = ...,
-        action: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        models: collections.abc.Iterable[postil.v1.model_pb2.Model] | None = ...,
+        action: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "models", b"models", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "models", b"models", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PatchModelsRequest: _TypeAlias = PatchModelsRequest  # noqa: Y015
+Global___PatchModelsRequest: typing_extensions.TypeAlias = PatchModelsRequest
 
-@_typing.final
-class DeleteModelRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteModelRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    MODEL_ID_FIELD_NUMBER: _builtins.int
-    model_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODEL_ID_FIELD_NUMBER: builtins.int
+    model_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        model_id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        model_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model_id", b"model_id", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___DeleteModelRequest: _TypeAlias = DeleteModelRequest  # noqa: Y015
+Global___DeleteModelRequest: typing_extensions.TypeAlias = DeleteModelRequest
 
-@_typing.final
-class DeleteModelsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteModelsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    IDS_FIELD_NUMBER: _builtins.int
-    DELETE_ALL_FIELD_NUMBER: _builtins.int
-    delete_all: _builtins.bool
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    IDS_FIELD_NUMBER: builtins.int
+    DELETE_ALL_FIELD_NUMBER: builtins.int
+    delete_all: builtins.bool
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
-        delete_all: _builtins.bool = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
+        delete_all: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_all", b"delete_all", "ids", b"ids", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["delete_all", b"delete_all", "ids", b"ids", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___DeleteModelsRequest: _TypeAlias = DeleteModelsRequest  # noqa: Y015
+Global___DeleteModelsRequest: typing_extensions.TypeAlias = DeleteModelsRequest
 
-@_typing.final
-class GetModelVersionRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetModelVersionRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    MODEL_ID_FIELD_NUMBER: _builtins.int
-    VERSION_ID_FIELD_NUMBER: _builtins.int
-    model_id: _builtins.str
-    version_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODEL_ID_FIELD_NUMBER: builtins.int
+    VERSION_ID_FIELD_NUMBER: builtins.int
+    model_id: builtins.str
+    version_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        model_id: _builtins.str = ...,
-        version_id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        model_id: builtins.str = ...,
+        version_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "user_app_id", b"user_app_id", "version_id", b"version_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model_id", b"model_id", "user_app_id", b"user_app_id", "version_id", b"version_id"]) -> None: ...
 
-Global___GetModelVersionRequest: _TypeAlias = GetModelVersionRequest  # noqa: Y015
+Global___GetModelVersionRequest: typing_extensions.TypeAlias = GetModelVersionRequest
 
-@_typing.final
-class SingleModelVersionResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SingleModelVersionResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    MODEL_VERSION_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def model_version(self) -> _model_pb2.ModelVersion: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    MODEL_VERSION_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def model_version(self) -> postil.v1.model_pb2.ModelVersion: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        model_version: _model_pb2.ModelVersion | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        model_version: postil.v1.model_pb2.ModelVersion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["model_version", b"model_version", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model_version", b"model_version", "status", b"status"]) -> None: ...
 
-Global___SingleModelVersionResponse: _TypeAlias = SingleModelVersionResponse  # noqa: Y015
+Global___SingleModelVersionResponse: typing_extensions.TypeAlias = SingleModelVersionResponse
 
-@_typing.final
-class ListModelVersionsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListModelVersionsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    MODEL_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    CONCEPT_IDS_FIELD_NUMBER: _builtins.int
-    TRAINED_ONLY_FIELD_NUMBER: _builtins.int
-    MIN_REPLICAS_FIELD_NUMBER: _builtins.int
-    SORT_ASCENDING_FIELD_NUMBER: _builtins.int
-    SORT_BY_STATUS_CODE_FIELD_NUMBER: _builtins.int
-    SORT_BY_NUM_INPUTS_FIELD_NUMBER: _builtins.int
-    SORT_BY_DESCRIPTION_FIELD_NUMBER: _builtins.int
-    SORT_BY_CREATED_AT_FIELD_NUMBER: _builtins.int
-    model_id: _builtins.str
-    page: _builtins.int
-    per_page: _builtins.int
-    trained_only: _builtins.bool
-    min_replicas: _builtins.int
-    sort_ascending: _builtins.bool
-    sort_by_status_code: _builtins.bool
-    sort_by_num_inputs: _builtins.bool
-    sort_by_description: _builtins.bool
-    sort_by_created_at: _builtins.bool
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def concept_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODEL_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    CONCEPT_IDS_FIELD_NUMBER: builtins.int
+    TRAINED_ONLY_FIELD_NUMBER: builtins.int
+    MIN_REPLICAS_FIELD_NUMBER: builtins.int
+    SORT_ASCENDING_FIELD_NUMBER: builtins.int
+    SORT_BY_STATUS_CODE_FIELD_NUMBER: builtins.int
+    SORT_BY_NUM_INPUTS_FIELD_NUMBER: builtins.int
+    SORT_BY_DESCRIPTION_FIELD_NUMBER: builtins.int
+    SORT_BY_CREATED_AT_FIELD_NUMBER: builtins.int
+    model_id: builtins.str
+    page: builtins.int
+    per_page: builtins.int
+    trained_only: builtins.bool
+    min_replicas: builtins.int
+    sort_ascending: builtins.bool
+    sort_by_status_code: builtins.bool
+    sort_by_num_inputs: builtins.bool
+    sort_by_description: builtins.bool
+    sort_by_created_at: builtins.bool
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def concept_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        model_id: _builtins.str = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
-        concept_ids: _abc.Iterable[_builtins.str] | None = ...,
-        trained_only: _builtins.bool = ...,
-        min_replicas: _builtins.int = ...,
-        sort_ascending: _builtins.bool = ...,
-        sort_by_status_code: _builtins.bool = ...,
-        sort_by_num_inputs: _builtins.bool = ...,
-        sort_by_description: _builtins.bool = ...,
-        sort_by_created_at: _builtins.bool = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        model_id: builtins.str = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
+        concept_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        trained_only: builtins.bool = ...,
+        min_replicas: builtins.int = ...,
+        sort_ascending: builtins.bool = ...,
+        sort_by_status_code: builtins.bool = ...,
+        sort_by_num_inputs: builtins.bool = ...,
+        sort_by_description: builtins.bool = ...,
+        sort_by_created_at: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sort_by", b"sort_by", "sort_by_created_at", b"sort_by_created_at", "sort_by_description", b"sort_by_description", "sort_by_num_inputs", b"sort_by_num_inputs", "sort_by_status_code", b"sort_by_status_code", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept_ids", b"concept_ids", "min_replicas", b"min_replicas", "model_id", b"model_id", "page", b"page", "per_page", b"per_page", "sort_ascending", b"sort_ascending", "sort_by", b"sort_by", "sort_by_created_at", b"sort_by_created_at", "sort_by_description", b"sort_by_description", "sort_by_num_inputs", b"sort_by_num_inputs", "sort_by_status_code", b"sort_by_status_code", "trained_only", b"trained_only", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_sort_by: _TypeAlias = _typing.Literal["sort_by_status_code", "sort_by_num_inputs", "sort_by_description", "sort_by_created_at"]  # noqa: Y015
-    _WhichOneofArgType_sort_by: _TypeAlias = _typing.Literal["sort_by", b"sort_by"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_sort_by) -> _WhichOneofReturnType_sort_by | None: ...
+    def HasField(self, field_name: typing.Literal["sort_by", b"sort_by", "sort_by_created_at", b"sort_by_created_at", "sort_by_description", b"sort_by_description", "sort_by_num_inputs", b"sort_by_num_inputs", "sort_by_status_code", b"sort_by_status_code", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["concept_ids", b"concept_ids", "min_replicas", b"min_replicas", "model_id", b"model_id", "page", b"page", "per_page", b"per_page", "sort_ascending", b"sort_ascending", "sort_by", b"sort_by", "sort_by_created_at", b"sort_by_created_at", "sort_by_description", b"sort_by_description", "sort_by_num_inputs", b"sort_by_num_inputs", "sort_by_status_code", b"sort_by_status_code", "trained_only", b"trained_only", "user_app_id", b"user_app_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["sort_by", b"sort_by"]) -> typing.Literal["sort_by_status_code", "sort_by_num_inputs", "sort_by_description", "sort_by_created_at"] | None: ...
 
-Global___ListModelVersionsRequest: _TypeAlias = ListModelVersionsRequest  # noqa: Y015
+Global___ListModelVersionsRequest: typing_extensions.TypeAlias = ListModelVersionsRequest
 
-@_typing.final
-class MultiModelVersionResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiModelVersionResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    MODEL_VERSIONS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def model_versions(self) -> _containers.RepeatedCompositeFieldContainer[_model_pb2.ModelVersion]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    MODEL_VERSIONS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def model_versions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.model_pb2.ModelVersion]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        model_versions: _abc.Iterable[_model_pb2.ModelVersion] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        model_versions: collections.abc.Iterable[postil.v1.model_pb2.ModelVersion] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_versions", b"model_versions", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model_versions", b"model_versions", "status", b"status"]) -> None: ...
 
-Global___MultiModelVersionResponse: _TypeAlias = MultiModelVersionResponse  # noqa: Y015
+Global___MultiModelVersionResponse: typing_extensions.TypeAlias = MultiModelVersionResponse
 
-@_typing.final
-class PostModelVersionsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostModelVersionsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    MODEL_ID_FIELD_NUMBER: _builtins.int
-    MODEL_VERSIONS_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    EVAL_INFO_FIELD_NUMBER: _builtins.int
-    DO_MIGRATION_FIELD_NUMBER: _builtins.int
-    model_id: _builtins.str
-    description: _builtins.str
-    do_migration: _builtins.bool
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def model_versions(self) -> _containers.RepeatedCompositeFieldContainer[_model_pb2.ModelVersion]: ...
-    @_builtins.property
-    def eval_info(self) -> _model_pb2.EvalInfo: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODEL_ID_FIELD_NUMBER: builtins.int
+    MODEL_VERSIONS_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    EVAL_INFO_FIELD_NUMBER: builtins.int
+    DO_MIGRATION_FIELD_NUMBER: builtins.int
+    model_id: builtins.str
+    description: builtins.str
+    do_migration: builtins.bool
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def model_versions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.model_pb2.ModelVersion]: ...
+    @property
+    def eval_info(self) -> postil.v1.model_pb2.EvalInfo: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        model_id: _builtins.str = ...,
-        model_versions: _abc.Iterable[_model_pb2.ModelVersion] | None = ...,
-        description: _builtins.str = ...,
-        eval_info: _model_pb2.EvalInfo | None = ...,
-        do_migration: _builtins.bool = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        model_id: builtins.str = ...,
+        model_versions: collections.abc.Iterable[postil.v1.model_pb2.ModelVersion] | None = ...,
+        description: builtins.str = ...,
+        eval_info: postil.v1.model_pb2.EvalInfo | None = ...,
+        do_migration: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["eval_info", b"eval_info", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "do_migration", b"do_migration", "eval_info", b"eval_info", "model_id", b"model_id", "model_versions", b"model_versions", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["eval_info", b"eval_info", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["description", b"description", "do_migration", b"do_migration", "eval_info", b"eval_info", "model_id", b"model_id", "model_versions", b"model_versions", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostModelVersionsRequest: _TypeAlias = PostModelVersionsRequest  # noqa: Y015
+Global___PostModelVersionsRequest: typing_extensions.TypeAlias = PostModelVersionsRequest
 
-@_typing.final
-class DeleteModelVersionRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteModelVersionRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    MODEL_ID_FIELD_NUMBER: _builtins.int
-    VERSION_ID_FIELD_NUMBER: _builtins.int
-    model_id: _builtins.str
-    version_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODEL_ID_FIELD_NUMBER: builtins.int
+    VERSION_ID_FIELD_NUMBER: builtins.int
+    model_id: builtins.str
+    version_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        model_id: _builtins.str = ...,
-        version_id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        model_id: builtins.str = ...,
+        version_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "user_app_id", b"user_app_id", "version_id", b"version_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model_id", b"model_id", "user_app_id", b"user_app_id", "version_id", b"version_id"]) -> None: ...
 
-Global___DeleteModelVersionRequest: _TypeAlias = DeleteModelVersionRequest  # noqa: Y015
+Global___DeleteModelVersionRequest: typing_extensions.TypeAlias = DeleteModelVersionRequest

@@ -6,7 +6,7 @@ import warnings
 from postil.v1 import model_service_pb2 as postil_dot_v1_dot_model__service__pb2
 from postil.v1 import status_pb2 as postil_dot_v1_dot_status__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,7 @@ if _version_not_supported:
     )
 
 
-class ModelsStub:
+class ModelsStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -112,7 +112,7 @@ class ModelsStub:
                 _registered_method=True)
 
 
-class ModelsServicer:
+class ModelsServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def PostModelOutputs(self, request, context):
@@ -291,7 +291,7 @@ def add_ModelsServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Models:
+class Models(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod

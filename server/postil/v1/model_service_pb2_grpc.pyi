@@ -3,174 +3,595 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from grpc import aio as _aio
-from postil.v1 import model_service_pb2 as _model_service_pb2
-from postil.v1 import status_pb2 as _status_pb2
-import abc as _abc_1
-import grpc as _grpc
+import abc
+import collections.abc
+import grpc
+import grpc.aio
+import postil.v1.model_service_pb2
+import postil.v1.status_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
+if sys.version_info >= (3, 13):
+    import typing as typing_extensions
 else:
-    from typing_extensions import Self as _Self
+    import typing_extensions
 
-_T = _typing.TypeVar("_T")
+_T = typing.TypeVar("_T")
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
+_ModelsPostModelOutputsType = typing_extensions.TypeVar(
+    '_ModelsPostModelOutputsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelOutputsRequest,
+        postil.v1.model_service_pb2.MultiOutputResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelOutputsRequest,
+        postil.v1.model_service_pb2.MultiOutputResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelOutputsRequest,
+        postil.v1.model_service_pb2.MultiOutputResponse,
+    ],
+)
 
-class ModelsStub:
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> ModelsAsyncStub: ...
-    PostModelOutputs: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PostModelOutputsRequest, _model_service_pb2.MultiOutputResponse]
-    GetModelType: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelTypeRequest, _model_service_pb2.SingleModelTypeResponse]
-    ListModelTypes: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelTypesRequest, _model_service_pb2.MultiModelTypeResponse]
-    GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.SingleModelResponse]
-    GetModelOutputInfo: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.SingleModelResponse]
-    ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.MultiModelResponse]
-    PostModelsSearches: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PostModelsSearchesRequest, _model_service_pb2.MultiModelResponse]
-    PostModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PostModelsRequest, _model_service_pb2.SingleModelResponse]
-    PatchModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PatchModelsRequest, _model_service_pb2.MultiModelResponse]
-    DeleteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _status_pb2.BaseResponse]
-    DeleteModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelsRequest, _status_pb2.BaseResponse]
-    GetModelVersion: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelVersionRequest, _model_service_pb2.SingleModelVersionResponse]
-    ListModelVersions: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelVersionsRequest, _model_service_pb2.MultiModelVersionResponse]
-    PostModelVersions: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PostModelVersionsRequest, _model_service_pb2.SingleModelResponse]
-    DeleteModelVersion: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelVersionRequest, _status_pb2.BaseResponse]
+_ModelsGetModelTypeType = typing_extensions.TypeVar(
+    '_ModelsGetModelTypeType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelTypeRequest,
+        postil.v1.model_service_pb2.SingleModelTypeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelTypeRequest,
+        postil.v1.model_service_pb2.SingleModelTypeResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelTypeRequest,
+        postil.v1.model_service_pb2.SingleModelTypeResponse,
+    ],
+)
 
-@_typing.type_check_only
-class ModelsAsyncStub(ModelsStub):
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    PostModelOutputs: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PostModelOutputsRequest, _model_service_pb2.MultiOutputResponse]  # type: ignore[assignment]
-    GetModelType: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelTypeRequest, _model_service_pb2.SingleModelTypeResponse]  # type: ignore[assignment]
-    ListModelTypes: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelTypesRequest, _model_service_pb2.MultiModelTypeResponse]  # type: ignore[assignment]
-    GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.SingleModelResponse]  # type: ignore[assignment]
-    GetModelOutputInfo: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.SingleModelResponse]  # type: ignore[assignment]
-    ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.MultiModelResponse]  # type: ignore[assignment]
-    PostModelsSearches: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PostModelsSearchesRequest, _model_service_pb2.MultiModelResponse]  # type: ignore[assignment]
-    PostModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PostModelsRequest, _model_service_pb2.SingleModelResponse]  # type: ignore[assignment]
-    PatchModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PatchModelsRequest, _model_service_pb2.MultiModelResponse]  # type: ignore[assignment]
-    DeleteModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _status_pb2.BaseResponse]  # type: ignore[assignment]
-    DeleteModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelsRequest, _status_pb2.BaseResponse]  # type: ignore[assignment]
-    GetModelVersion: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelVersionRequest, _model_service_pb2.SingleModelVersionResponse]  # type: ignore[assignment]
-    ListModelVersions: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelVersionsRequest, _model_service_pb2.MultiModelVersionResponse]  # type: ignore[assignment]
-    PostModelVersions: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PostModelVersionsRequest, _model_service_pb2.SingleModelResponse]  # type: ignore[assignment]
-    DeleteModelVersion: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelVersionRequest, _status_pb2.BaseResponse]  # type: ignore[assignment]
+_ModelsListModelTypesType = typing_extensions.TypeVar(
+    '_ModelsListModelTypesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.ListModelTypesRequest,
+        postil.v1.model_service_pb2.MultiModelTypeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.ListModelTypesRequest,
+        postil.v1.model_service_pb2.MultiModelTypeResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.ListModelTypesRequest,
+        postil.v1.model_service_pb2.MultiModelTypeResponse,
+    ],
+)
 
-class ModelsServicer(metaclass=_abc_1.ABCMeta):
-    @_abc_1.abstractmethod
+_ModelsGetModelType = typing_extensions.TypeVar(
+    '_ModelsGetModelType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+)
+
+_ModelsGetModelOutputInfoType = typing_extensions.TypeVar(
+    '_ModelsGetModelOutputInfoType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+)
+
+_ModelsListModelsType = typing_extensions.TypeVar(
+    '_ModelsListModelsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.ListModelsRequest,
+        postil.v1.model_service_pb2.MultiModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.ListModelsRequest,
+        postil.v1.model_service_pb2.MultiModelResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.ListModelsRequest,
+        postil.v1.model_service_pb2.MultiModelResponse,
+    ],
+)
+
+_ModelsPostModelsSearchesType = typing_extensions.TypeVar(
+    '_ModelsPostModelsSearchesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelsSearchesRequest,
+        postil.v1.model_service_pb2.MultiModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelsSearchesRequest,
+        postil.v1.model_service_pb2.MultiModelResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelsSearchesRequest,
+        postil.v1.model_service_pb2.MultiModelResponse,
+    ],
+)
+
+_ModelsPostModelsType = typing_extensions.TypeVar(
+    '_ModelsPostModelsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelsRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelsRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelsRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+)
+
+_ModelsPatchModelsType = typing_extensions.TypeVar(
+    '_ModelsPatchModelsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PatchModelsRequest,
+        postil.v1.model_service_pb2.MultiModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PatchModelsRequest,
+        postil.v1.model_service_pb2.MultiModelResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PatchModelsRequest,
+        postil.v1.model_service_pb2.MultiModelResponse,
+    ],
+)
+
+_ModelsDeleteModelType = typing_extensions.TypeVar(
+    '_ModelsDeleteModelType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.DeleteModelRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.DeleteModelRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.DeleteModelRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
+
+_ModelsDeleteModelsType = typing_extensions.TypeVar(
+    '_ModelsDeleteModelsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.DeleteModelsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.DeleteModelsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.DeleteModelsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
+
+_ModelsGetModelVersionType = typing_extensions.TypeVar(
+    '_ModelsGetModelVersionType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelVersionRequest,
+        postil.v1.model_service_pb2.SingleModelVersionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelVersionRequest,
+        postil.v1.model_service_pb2.SingleModelVersionResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelVersionRequest,
+        postil.v1.model_service_pb2.SingleModelVersionResponse,
+    ],
+)
+
+_ModelsListModelVersionsType = typing_extensions.TypeVar(
+    '_ModelsListModelVersionsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.ListModelVersionsRequest,
+        postil.v1.model_service_pb2.MultiModelVersionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.ListModelVersionsRequest,
+        postil.v1.model_service_pb2.MultiModelVersionResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.ListModelVersionsRequest,
+        postil.v1.model_service_pb2.MultiModelVersionResponse,
+    ],
+)
+
+_ModelsPostModelVersionsType = typing_extensions.TypeVar(
+    '_ModelsPostModelVersionsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelVersionsRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelVersionsRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelVersionsRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+)
+
+_ModelsDeleteModelVersionType = typing_extensions.TypeVar(
+    '_ModelsDeleteModelVersionType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.DeleteModelVersionRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.DeleteModelVersionRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.DeleteModelVersionRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
+
+class ModelsStub(typing.Generic[_ModelsPostModelOutputsType, _ModelsGetModelTypeType, _ModelsListModelTypesType, _ModelsGetModelType, _ModelsGetModelOutputInfoType, _ModelsListModelsType, _ModelsPostModelsSearchesType, _ModelsPostModelsType, _ModelsPatchModelsType, _ModelsDeleteModelType, _ModelsDeleteModelsType, _ModelsGetModelVersionType, _ModelsListModelVersionsType, _ModelsPostModelVersionsType, _ModelsDeleteModelVersionType]):
+    @typing.overload
+    def __init__(self: ModelsStub[
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.PostModelOutputsRequest,
+            postil.v1.model_service_pb2.MultiOutputResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.GetModelTypeRequest,
+            postil.v1.model_service_pb2.SingleModelTypeResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.ListModelTypesRequest,
+            postil.v1.model_service_pb2.MultiModelTypeResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.GetModelRequest,
+            postil.v1.model_service_pb2.SingleModelResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.GetModelRequest,
+            postil.v1.model_service_pb2.SingleModelResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.ListModelsRequest,
+            postil.v1.model_service_pb2.MultiModelResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.PostModelsSearchesRequest,
+            postil.v1.model_service_pb2.MultiModelResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.PostModelsRequest,
+            postil.v1.model_service_pb2.SingleModelResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.PatchModelsRequest,
+            postil.v1.model_service_pb2.MultiModelResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.DeleteModelRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.DeleteModelsRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.GetModelVersionRequest,
+            postil.v1.model_service_pb2.SingleModelVersionResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.ListModelVersionsRequest,
+            postil.v1.model_service_pb2.MultiModelVersionResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.PostModelVersionsRequest,
+            postil.v1.model_service_pb2.SingleModelResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.DeleteModelVersionRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+    ], channel: grpc.Channel) -> None: ...
+
+    @typing.overload
+    def __init__(self: ModelsStub[
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.PostModelOutputsRequest,
+            postil.v1.model_service_pb2.MultiOutputResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.GetModelTypeRequest,
+            postil.v1.model_service_pb2.SingleModelTypeResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.ListModelTypesRequest,
+            postil.v1.model_service_pb2.MultiModelTypeResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.GetModelRequest,
+            postil.v1.model_service_pb2.SingleModelResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.GetModelRequest,
+            postil.v1.model_service_pb2.SingleModelResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.ListModelsRequest,
+            postil.v1.model_service_pb2.MultiModelResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.PostModelsSearchesRequest,
+            postil.v1.model_service_pb2.MultiModelResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.PostModelsRequest,
+            postil.v1.model_service_pb2.SingleModelResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.PatchModelsRequest,
+            postil.v1.model_service_pb2.MultiModelResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.DeleteModelRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.DeleteModelsRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.GetModelVersionRequest,
+            postil.v1.model_service_pb2.SingleModelVersionResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.ListModelVersionsRequest,
+            postil.v1.model_service_pb2.MultiModelVersionResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.PostModelVersionsRequest,
+            postil.v1.model_service_pb2.SingleModelResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.DeleteModelVersionRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+    ], channel: grpc.aio.Channel) -> None: ...
+
+    PostModelOutputs: _ModelsPostModelOutputsType
+
+    GetModelType: _ModelsGetModelTypeType
+
+    ListModelTypes: _ModelsListModelTypesType
+
+    GetModel: _ModelsGetModelType
+
+    GetModelOutputInfo: _ModelsGetModelOutputInfoType
+
+    ListModels: _ModelsListModelsType
+
+    PostModelsSearches: _ModelsPostModelsSearchesType
+
+    PostModels: _ModelsPostModelsType
+
+    PatchModels: _ModelsPatchModelsType
+
+    DeleteModel: _ModelsDeleteModelType
+
+    DeleteModels: _ModelsDeleteModelsType
+
+    GetModelVersion: _ModelsGetModelVersionType
+
+    ListModelVersions: _ModelsListModelVersionsType
+
+    PostModelVersions: _ModelsPostModelVersionsType
+
+    DeleteModelVersion: _ModelsDeleteModelVersionType
+
+ModelsAsyncStub: typing_extensions.TypeAlias = ModelsStub[
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelOutputsRequest,
+        postil.v1.model_service_pb2.MultiOutputResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelTypeRequest,
+        postil.v1.model_service_pb2.SingleModelTypeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.ListModelTypesRequest,
+        postil.v1.model_service_pb2.MultiModelTypeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.ListModelsRequest,
+        postil.v1.model_service_pb2.MultiModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelsSearchesRequest,
+        postil.v1.model_service_pb2.MultiModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelsRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PatchModelsRequest,
+        postil.v1.model_service_pb2.MultiModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.DeleteModelRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.DeleteModelsRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.GetModelVersionRequest,
+        postil.v1.model_service_pb2.SingleModelVersionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.ListModelVersionsRequest,
+        postil.v1.model_service_pb2.MultiModelVersionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PostModelVersionsRequest,
+        postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.DeleteModelVersionRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+]
+
+class ModelsServicer(metaclass=abc.ABCMeta):
+    @abc.abstractmethod
     def PostModelOutputs(
         self,
-        request: _model_service_pb2.PostModelOutputsRequest,
+        request: postil.v1.model_service_pb2.PostModelOutputsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.MultiOutputResponse, _abc.Awaitable[_model_service_pb2.MultiOutputResponse]]: ...
+    ) -> typing.Union[postil.v1.model_service_pb2.MultiOutputResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiOutputResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetModelType(
         self,
-        request: _model_service_pb2.GetModelTypeRequest,
+        request: postil.v1.model_service_pb2.GetModelTypeRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.SingleModelTypeResponse, _abc.Awaitable[_model_service_pb2.SingleModelTypeResponse]]: ...
+    ) -> typing.Union[postil.v1.model_service_pb2.SingleModelTypeResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.SingleModelTypeResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListModelTypes(
         self,
-        request: _model_service_pb2.ListModelTypesRequest,
+        request: postil.v1.model_service_pb2.ListModelTypesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.MultiModelTypeResponse, _abc.Awaitable[_model_service_pb2.MultiModelTypeResponse]]: ...
+    ) -> typing.Union[postil.v1.model_service_pb2.MultiModelTypeResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiModelTypeResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetModel(
         self,
-        request: _model_service_pb2.GetModelRequest,
+        request: postil.v1.model_service_pb2.GetModelRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.SingleModelResponse, _abc.Awaitable[_model_service_pb2.SingleModelResponse]]: ...
+    ) -> typing.Union[postil.v1.model_service_pb2.SingleModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.SingleModelResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetModelOutputInfo(
         self,
-        request: _model_service_pb2.GetModelRequest,
+        request: postil.v1.model_service_pb2.GetModelRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.SingleModelResponse, _abc.Awaitable[_model_service_pb2.SingleModelResponse]]: ...
+    ) -> typing.Union[postil.v1.model_service_pb2.SingleModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.SingleModelResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListModels(
         self,
-        request: _model_service_pb2.ListModelsRequest,
+        request: postil.v1.model_service_pb2.ListModelsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.MultiModelResponse, _abc.Awaitable[_model_service_pb2.MultiModelResponse]]: ...
+    ) -> typing.Union[postil.v1.model_service_pb2.MultiModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiModelResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostModelsSearches(
         self,
-        request: _model_service_pb2.PostModelsSearchesRequest,
+        request: postil.v1.model_service_pb2.PostModelsSearchesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.MultiModelResponse, _abc.Awaitable[_model_service_pb2.MultiModelResponse]]: ...
+    ) -> typing.Union[postil.v1.model_service_pb2.MultiModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiModelResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostModels(
         self,
-        request: _model_service_pb2.PostModelsRequest,
+        request: postil.v1.model_service_pb2.PostModelsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.SingleModelResponse, _abc.Awaitable[_model_service_pb2.SingleModelResponse]]: ...
+    ) -> typing.Union[postil.v1.model_service_pb2.SingleModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.SingleModelResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PatchModels(
         self,
-        request: _model_service_pb2.PatchModelsRequest,
+        request: postil.v1.model_service_pb2.PatchModelsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.MultiModelResponse, _abc.Awaitable[_model_service_pb2.MultiModelResponse]]: ...
+    ) -> typing.Union[postil.v1.model_service_pb2.MultiModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiModelResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteModel(
         self,
-        request: _model_service_pb2.DeleteModelRequest,
+        request: postil.v1.model_service_pb2.DeleteModelRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_pb2.BaseResponse, _abc.Awaitable[_status_pb2.BaseResponse]]: ...
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteModels(
         self,
-        request: _model_service_pb2.DeleteModelsRequest,
+        request: postil.v1.model_service_pb2.DeleteModelsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_pb2.BaseResponse, _abc.Awaitable[_status_pb2.BaseResponse]]: ...
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetModelVersion(
         self,
-        request: _model_service_pb2.GetModelVersionRequest,
+        request: postil.v1.model_service_pb2.GetModelVersionRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.SingleModelVersionResponse, _abc.Awaitable[_model_service_pb2.SingleModelVersionResponse]]: ...
+    ) -> typing.Union[postil.v1.model_service_pb2.SingleModelVersionResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.SingleModelVersionResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListModelVersions(
         self,
-        request: _model_service_pb2.ListModelVersionsRequest,
+        request: postil.v1.model_service_pb2.ListModelVersionsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.MultiModelVersionResponse, _abc.Awaitable[_model_service_pb2.MultiModelVersionResponse]]: ...
+    ) -> typing.Union[postil.v1.model_service_pb2.MultiModelVersionResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiModelVersionResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostModelVersions(
         self,
-        request: _model_service_pb2.PostModelVersionsRequest,
+        request: postil.v1.model_service_pb2.PostModelVersionsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.SingleModelResponse, _abc.Awaitable[_model_service_pb2.SingleModelResponse]]: ...
+    ) -> typing.Union[postil.v1.model_service_pb2.SingleModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.SingleModelResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteModelVersion(
         self,
-        request: _model_service_pb2.DeleteModelVersionRequest,
+        request: postil.v1.model_service_pb2.DeleteModelVersionRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_pb2.BaseResponse, _abc.Awaitable[_status_pb2.BaseResponse]]: ...
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]: ...
 
-def add_ModelsServicer_to_server(servicer: ModelsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_ModelsServicer_to_server(servicer: ModelsServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -3,14 +3,14 @@
 isort:skip_file
 """
 
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import descriptor_pb2 as _descriptor_pb2
-from google.protobuf.internal import extension_dict as _extension_dict
-import builtins as _builtins
+import builtins
+import google.protobuf.descriptor
+import google.protobuf.descriptor_pb2
+import google.protobuf.internal.extension_dict
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-SHOW_IF_EMPTY_FIELD_NUMBER: _builtins.int
-DEFAULT_FLOAT_FIELD_NUMBER: _builtins.int
-show_if_empty: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
-default_float: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.float]
+SHOW_IF_EMPTY_FIELD_NUMBER: builtins.int
+DEFAULT_FLOAT_FIELD_NUMBER: builtins.int
+show_if_empty: google.protobuf.internal.extension_dict._ExtensionFieldDescriptor[google.protobuf.descriptor_pb2.FieldOptions, builtins.bool]
+default_float: google.protobuf.internal.extension_dict._ExtensionFieldDescriptor[google.protobuf.descriptor_pb2.FieldOptions, builtins.float]

@@ -3,68 +3,65 @@
 isort:skip_file
 """
 
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from postil.v1 import data_pb2 as _data_pb2
-from postil.v1 import input_pb2 as _input_pb2
-from postil.v1 import model_pb2 as _model_pb2
-from postil.v1 import status_pb2 as _status_pb2
-import builtins as _builtins
+import builtins
+import google.protobuf.descriptor
+import google.protobuf.message
+import google.protobuf.timestamp_pb2
+import postil.v1.data_pb2
+import postil.v1.input_pb2
+import postil.v1.model_pb2
+import postil.v1.status_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class Output(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Output(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    STATUS_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    INPUT_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
-    COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
-    CACHED_TOKENS_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    prompt_tokens: _builtins.int
-    completion_tokens: _builtins.int
-    cached_tokens: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def model(self) -> _model_pb2.Model: ...
-    @_builtins.property
-    def input(self) -> _input_pb2.Input: ...
-    @_builtins.property
-    def data(self) -> _data_pb2.Data: ...
+    ID_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: builtins.int
+    COMPLETION_TOKENS_FIELD_NUMBER: builtins.int
+    CACHED_TOKENS_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    prompt_tokens: builtins.int
+    completion_tokens: builtins.int
+    cached_tokens: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def model(self) -> postil.v1.model_pb2.Model: ...
+    @property
+    def input(self) -> postil.v1.input_pb2.Input: ...
+    @property
+    def data(self) -> postil.v1.data_pb2.Data: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        status: _status_pb2.Status | None = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        model: _model_pb2.Model | None = ...,
-        input: _input_pb2.Input | None = ...,
-        data: _data_pb2.Data | None = ...,
-        prompt_tokens: _builtins.int = ...,
-        completion_tokens: _builtins.int = ...,
-        cached_tokens: _builtins.int = ...,
+        id: builtins.str = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        model: postil.v1.model_pb2.Model | None = ...,
+        input: postil.v1.input_pb2.Input | None = ...,
+        data: postil.v1.data_pb2.Data | None = ...,
+        prompt_tokens: builtins.int = ...,
+        completion_tokens: builtins.int = ...,
+        cached_tokens: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "data", b"data", "input", b"input", "model", b"model", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "completion_tokens", b"completion_tokens", "created_at", b"created_at", "data", b"data", "id", b"id", "input", b"input", "model", b"model", "prompt_tokens", b"prompt_tokens", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "data", b"data", "input", b"input", "model", b"model", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cached_tokens", b"cached_tokens", "completion_tokens", b"completion_tokens", "created_at", b"created_at", "data", b"data", "id", b"id", "input", b"input", "model", b"model", "prompt_tokens", b"prompt_tokens", "status", b"status"]) -> None: ...
 
-Global___Output: _TypeAlias = Output  # noqa: Y015
+Global___Output: typing_extensions.TypeAlias = Output

@@ -3,74 +3,71 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from postil.v1 import annotation_pb2 as _annotation_pb2
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import input_pb2 as _input_pb2
-from postil.v1 import output_pb2 as _output_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
+import google.protobuf.message
+import google.protobuf.timestamp_pb2
+import postil.v1.annotation_pb2
+import postil.v1.common_pb2
+import postil.v1.input_pb2
+import postil.v1.output_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class AnnotationFilter(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class AnnotationFilter(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    MODIFIED_AT_FIELD_NUMBER: _builtins.int
-    USER_ID_FIELD_NUMBER: _builtins.int
-    APP_ID_FIELD_NUMBER: _builtins.int
-    SEARCH_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    user_id: _builtins.str
-    app_id: _builtins.str
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def modified_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
+    ID_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    MODIFIED_AT_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    APP_ID_FIELD_NUMBER: builtins.int
+    SEARCH_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    user_id: builtins.str
+    app_id: builtins.str
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def modified_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
     def search(self) -> Global___Search: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        modified_at: _timestamp_pb2.Timestamp | None = ...,
-        user_id: _builtins.str = ...,
-        app_id: _builtins.str = ...,
+        id: builtins.str = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        modified_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        user_id: builtins.str = ...,
+        app_id: builtins.str = ...,
         search: Global___Search | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "modified_at", b"modified_at", "search", b"search"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "created_at", b"created_at", "id", b"id", "modified_at", b"modified_at", "search", b"search", "user_id", b"user_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "modified_at", b"modified_at", "search", b"search"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["app_id", b"app_id", "created_at", b"created_at", "id", b"id", "modified_at", b"modified_at", "search", b"search", "user_id", b"user_id"]) -> None: ...
 
-Global___AnnotationFilter: _TypeAlias = AnnotationFilter  # noqa: Y015
+Global___AnnotationFilter: typing_extensions.TypeAlias = AnnotationFilter
 
-@_typing.final
-class Search(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Search(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     class _Metric:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
 
-    class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Search._Metric.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
+    class _MetricEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Search._Metric.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
         METRIC_NOT_SET: Search._Metric.ValueType  # 0
         EUCLIDEAN_DISTANCE: Search._Metric.ValueType  # 1
         COSINE_DISTANCE: Search._Metric.ValueType  # 2
@@ -80,207 +77,188 @@ class Search(_message.Message):
     EUCLIDEAN_DISTANCE: Search.Metric.ValueType  # 1
     COSINE_DISTANCE: Search.Metric.ValueType  # 2
 
-    QUERY_FIELD_NUMBER: _builtins.int
-    ID_FIELD_NUMBER: _builtins.int
-    APPLICATION_ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    AS_OF_FIELD_NUMBER: _builtins.int
-    GIT_HASH_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    MODIFIED_AT_FIELD_NUMBER: _builtins.int
-    ALGORITHM_FIELD_NUMBER: _builtins.int
-    SAVE_FIELD_NUMBER: _builtins.int
-    MIN_VALUE_FIELD_NUMBER: _builtins.int
-    VISIBILITY_FIELD_NUMBER: _builtins.int
-    METRIC_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    application_id: _builtins.str
-    name: _builtins.str
-    git_hash: _builtins.str
-    algorithm: _builtins.str
-    save: _builtins.bool
-    min_value: _builtins.float
+    QUERY_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    APPLICATION_ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    AS_OF_FIELD_NUMBER: builtins.int
+    GIT_HASH_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    MODIFIED_AT_FIELD_NUMBER: builtins.int
+    ALGORITHM_FIELD_NUMBER: builtins.int
+    SAVE_FIELD_NUMBER: builtins.int
+    MIN_VALUE_FIELD_NUMBER: builtins.int
+    VISIBILITY_FIELD_NUMBER: builtins.int
+    METRIC_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    application_id: builtins.str
+    name: builtins.str
+    git_hash: builtins.str
+    algorithm: builtins.str
+    save: builtins.bool
+    min_value: builtins.float
     metric: Global___Search.Metric.ValueType
-    @_builtins.property
+    @property
     def query(self) -> Global___Query: ...
-    @_builtins.property
-    def as_of(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def modified_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def visibility(self) -> _common_pb2.Visibility: ...
+    @property
+    def as_of(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def modified_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def visibility(self) -> postil.v1.common_pb2.Visibility: ...
     def __init__(
         self,
         *,
         query: Global___Query | None = ...,
-        id: _builtins.str = ...,
-        application_id: _builtins.str = ...,
-        name: _builtins.str = ...,
-        as_of: _timestamp_pb2.Timestamp | None = ...,
-        git_hash: _builtins.str = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        modified_at: _timestamp_pb2.Timestamp | None = ...,
-        algorithm: _builtins.str = ...,
-        save: _builtins.bool = ...,
-        min_value: _builtins.float = ...,
-        visibility: _common_pb2.Visibility | None = ...,
+        id: builtins.str = ...,
+        application_id: builtins.str = ...,
+        name: builtins.str = ...,
+        as_of: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        git_hash: builtins.str = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        modified_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        algorithm: builtins.str = ...,
+        save: builtins.bool = ...,
+        min_value: builtins.float = ...,
+        visibility: postil.v1.common_pb2.Visibility | None = ...,
         metric: Global___Search.Metric.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "created_at", b"created_at", "modified_at", b"modified_at", "query", b"query", "visibility", b"visibility"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "application_id", b"application_id", "as_of", b"as_of", "created_at", b"created_at", "git_hash", b"git_hash", "id", b"id", "metric", b"metric", "min_value", b"min_value", "modified_at", b"modified_at", "name", b"name", "query", b"query", "save", b"save", "visibility", b"visibility"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["as_of", b"as_of", "created_at", b"created_at", "modified_at", b"modified_at", "query", b"query", "visibility", b"visibility"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "application_id", b"application_id", "as_of", b"as_of", "created_at", b"created_at", "git_hash", b"git_hash", "id", b"id", "metric", b"metric", "min_value", b"min_value", "modified_at", b"modified_at", "name", b"name", "query", b"query", "save", b"save", "visibility", b"visibility"]) -> None: ...
 
-Global___Search: _TypeAlias = Search  # noqa: Y015
+Global___Search: typing_extensions.TypeAlias = Search
 
-@_typing.final
-class Query(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Query(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ANDS_FIELD_NUMBER: _builtins.int
-    LANGUAGE_FIELD_NUMBER: _builtins.int
-    FILTERS_FIELD_NUMBER: _builtins.int
-    RANKS_FIELD_NUMBER: _builtins.int
-    language: _builtins.str
-    @_builtins.property
-    def ands(self) -> _containers.RepeatedCompositeFieldContainer[Global___And]: ...
-    @_builtins.property
-    def filters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Filter]: ...
-    @_builtins.property
-    def ranks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rank]: ...
+    ANDS_FIELD_NUMBER: builtins.int
+    LANGUAGE_FIELD_NUMBER: builtins.int
+    FILTERS_FIELD_NUMBER: builtins.int
+    RANKS_FIELD_NUMBER: builtins.int
+    language: builtins.str
+    @property
+    def ands(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___And]: ...
+    @property
+    def filters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Filter]: ...
+    @property
+    def ranks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Rank]: ...
     def __init__(
         self,
         *,
-        ands: _abc.Iterable[Global___And] | None = ...,
-        language: _builtins.str = ...,
-        filters: _abc.Iterable[Global___Filter] | None = ...,
-        ranks: _abc.Iterable[Global___Rank] | None = ...,
+        ands: collections.abc.Iterable[Global___And] | None = ...,
+        language: builtins.str = ...,
+        filters: collections.abc.Iterable[Global___Filter] | None = ...,
+        ranks: collections.abc.Iterable[Global___Rank] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ands", b"ands", "filters", b"filters", "language", b"language", "ranks", b"ranks"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ands", b"ands", "filters", b"filters", "language", b"language", "ranks", b"ranks"]) -> None: ...
 
-Global___Query: _TypeAlias = Query  # noqa: Y015
+Global___Query: typing_extensions.TypeAlias = Query
 
-@_typing.final
-class And(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class And(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    INPUT_FIELD_NUMBER: _builtins.int
-    OUTPUT_FIELD_NUMBER: _builtins.int
-    NEGATE_FIELD_NUMBER: _builtins.int
-    ANNOTATION_FIELD_NUMBER: _builtins.int
-    negate: _builtins.bool
-    @_builtins.property
-    def input(self) -> _input_pb2.Input: ...
-    @_builtins.property
-    def output(self) -> _output_pb2.Output: ...
-    @_builtins.property
-    def annotation(self) -> _annotation_pb2.Annotation: ...
+    INPUT_FIELD_NUMBER: builtins.int
+    OUTPUT_FIELD_NUMBER: builtins.int
+    NEGATE_FIELD_NUMBER: builtins.int
+    ANNOTATION_FIELD_NUMBER: builtins.int
+    negate: builtins.bool
+    @property
+    def input(self) -> postil.v1.input_pb2.Input: ...
+    @property
+    def output(self) -> postil.v1.output_pb2.Output: ...
+    @property
+    def annotation(self) -> postil.v1.annotation_pb2.Annotation: ...
     def __init__(
         self,
         *,
-        input: _input_pb2.Input | None = ...,
-        output: _output_pb2.Output | None = ...,
-        negate: _builtins.bool = ...,
-        annotation: _annotation_pb2.Annotation | None = ...,
+        input: postil.v1.input_pb2.Input | None = ...,
+        output: postil.v1.output_pb2.Output | None = ...,
+        negate: builtins.bool = ...,
+        annotation: postil.v1.annotation_pb2.Annotation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["annotation", b"annotation", "input", b"input", "output", b"output"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation", b"annotation", "input", b"input", "negate", b"negate", "output", b"output"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["annotation", b"annotation", "input", b"input", "output", b"output"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation", b"annotation", "input", b"input", "negate", b"negate", "output", b"output"]) -> None: ...
 
-Global___And: _TypeAlias = And  # noqa: Y015
+Global___And: typing_extensions.TypeAlias = And
 
-@_typing.final
-class Filter(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Filter(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NEGATE_FIELD_NUMBER: _builtins.int
-    ANNOTATION_FIELD_NUMBER: _builtins.int
-    INPUT_FIELD_NUMBER: _builtins.int
-    LAST_UPDATED_TIME_RANGE_FIELD_NUMBER: _builtins.int
-    negate: _builtins.bool
-    @_builtins.property
-    def annotation(self) -> _annotation_pb2.Annotation: ...
-    @_builtins.property
-    def input(self) -> _input_pb2.Input: ...
-    @_builtins.property
-    def last_updated_time_range(self) -> _common_pb2.TimeRange: ...
+    NEGATE_FIELD_NUMBER: builtins.int
+    ANNOTATION_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    LAST_UPDATED_TIME_RANGE_FIELD_NUMBER: builtins.int
+    negate: builtins.bool
+    @property
+    def annotation(self) -> postil.v1.annotation_pb2.Annotation: ...
+    @property
+    def input(self) -> postil.v1.input_pb2.Input: ...
+    @property
+    def last_updated_time_range(self) -> postil.v1.common_pb2.TimeRange: ...
     def __init__(
         self,
         *,
-        negate: _builtins.bool = ...,
-        annotation: _annotation_pb2.Annotation | None = ...,
-        input: _input_pb2.Input | None = ...,
-        last_updated_time_range: _common_pb2.TimeRange | None = ...,
+        negate: builtins.bool = ...,
+        annotation: postil.v1.annotation_pb2.Annotation | None = ...,
+        input: postil.v1.input_pb2.Input | None = ...,
+        last_updated_time_range: postil.v1.common_pb2.TimeRange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["annotation", b"annotation", "input", b"input", "last_updated_time_range", b"last_updated_time_range"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation", b"annotation", "input", b"input", "last_updated_time_range", b"last_updated_time_range", "negate", b"negate"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["annotation", b"annotation", "input", b"input", "last_updated_time_range", b"last_updated_time_range"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation", b"annotation", "input", b"input", "last_updated_time_range", b"last_updated_time_range", "negate", b"negate"]) -> None: ...
 
-Global___Filter: _TypeAlias = Filter  # noqa: Y015
+Global___Filter: typing_extensions.TypeAlias = Filter
 
-@_typing.final
-class Rank(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Rank(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NEGATE_FIELD_NUMBER: _builtins.int
-    ANNOTATION_FIELD_NUMBER: _builtins.int
-    negate: _builtins.bool
-    @_builtins.property
-    def annotation(self) -> _annotation_pb2.Annotation: ...
+    NEGATE_FIELD_NUMBER: builtins.int
+    ANNOTATION_FIELD_NUMBER: builtins.int
+    negate: builtins.bool
+    @property
+    def annotation(self) -> postil.v1.annotation_pb2.Annotation: ...
     def __init__(
         self,
         *,
-        negate: _builtins.bool = ...,
-        annotation: _annotation_pb2.Annotation | None = ...,
+        negate: builtins.bool = ...,
+        annotation: postil.v1.annotation_pb2.Annotation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["annotation", b"annotation"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation", b"annotation", "negate", b"negate"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["annotation", b"annotation"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation", b"annotation", "negate", b"negate"]) -> None: ...
 
-Global___Rank: _TypeAlias = Rank  # noqa: Y015
+Global___Rank: typing_extensions.TypeAlias = Rank
 
-@_typing.final
-class Hit(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Hit(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    SCORE_FIELD_NUMBER: _builtins.int
-    INPUT_FIELD_NUMBER: _builtins.int
-    ANNOTATION_FIELD_NUMBER: _builtins.int
-    USER_ID_FIELD_NUMBER: _builtins.int
-    APP_ID_FIELD_NUMBER: _builtins.int
-    score: _builtins.float
-    user_id: _builtins.str
-    app_id: _builtins.str
-    @_builtins.property
-    def input(self) -> _input_pb2.Input: ...
-    @_builtins.property
-    def annotation(self) -> _annotation_pb2.Annotation: ...
+    SCORE_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    ANNOTATION_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    APP_ID_FIELD_NUMBER: builtins.int
+    score: builtins.float
+    user_id: builtins.str
+    app_id: builtins.str
+    @property
+    def input(self) -> postil.v1.input_pb2.Input: ...
+    @property
+    def annotation(self) -> postil.v1.annotation_pb2.Annotation: ...
     def __init__(
         self,
         *,
-        score: _builtins.float = ...,
-        input: _input_pb2.Input | None = ...,
-        annotation: _annotation_pb2.Annotation | None = ...,
-        user_id: _builtins.str = ...,
-        app_id: _builtins.str = ...,
+        score: builtins.float = ...,
+        input: postil.v1.input_pb2.Input | None = ...,
+        annotation: postil.v1.annotation_pb2.Annotation | None = ...,
+        user_id: builtins.str = ...,
+        app_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["annotation", b"annotation", "input", b"input"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation", b"annotation", "app_id", b"app_id", "input", b"input", "score", b"score", "user_id", b"user_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["annotation", b"annotation", "input", b"input"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation", b"annotation", "app_id", b"app_id", "input", b"input", "score", b"score", "user_id", b"user_id"]) -> None: ...
 
-Global___Hit: _TypeAlias = Hit  # noqa: Y015
+Global___Hit: typing_extensions.TypeAlias = Hit

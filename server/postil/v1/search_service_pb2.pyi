@@ -3,545 +3,484 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import search_pb2 as _search_pb2
-from postil.v1 import status_pb2 as _status_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
+import postil.v1.common_pb2
+import postil.v1.search_pb2
+import postil.v1.status_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class ListAnnotationFiltersRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListAnnotationFiltersRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    page: _builtins.int
-    per_page: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    page: builtins.int
+    per_page: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___ListAnnotationFiltersRequest: _TypeAlias = ListAnnotationFiltersRequest  # noqa: Y015
+Global___ListAnnotationFiltersRequest: typing_extensions.TypeAlias = ListAnnotationFiltersRequest
 
-@_typing.final
-class MultiAnnotationFilterResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiAnnotationFilterResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    ANNOTATION_FILTERS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def annotation_filters(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.AnnotationFilter]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    ANNOTATION_FILTERS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def annotation_filters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.AnnotationFilter]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        annotation_filters: _abc.Iterable[_search_pb2.AnnotationFilter] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        annotation_filters: collections.abc.Iterable[postil.v1.search_pb2.AnnotationFilter] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation_filters", b"annotation_filters", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation_filters", b"annotation_filters", "status", b"status"]) -> None: ...
 
-Global___MultiAnnotationFilterResponse: _TypeAlias = MultiAnnotationFilterResponse  # noqa: Y015
+Global___MultiAnnotationFilterResponse: typing_extensions.TypeAlias = MultiAnnotationFilterResponse
 
-@_typing.final
-class GetAnnotationFilterRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetAnnotationFilterRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ANNOTATION_FILTER_ID_FIELD_NUMBER: _builtins.int
-    annotation_filter_id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ANNOTATION_FILTER_ID_FIELD_NUMBER: builtins.int
+    annotation_filter_id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        annotation_filter_id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        annotation_filter_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation_filter_id", b"annotation_filter_id", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation_filter_id", b"annotation_filter_id", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___GetAnnotationFilterRequest: _TypeAlias = GetAnnotationFilterRequest  # noqa: Y015
+Global___GetAnnotationFilterRequest: typing_extensions.TypeAlias = GetAnnotationFilterRequest
 
-@_typing.final
-class SingleAnnotationFilterResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SingleAnnotationFilterResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    ANNOTATION_FILTER_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def annotation_filter(self) -> _search_pb2.AnnotationFilter: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    ANNOTATION_FILTER_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def annotation_filter(self) -> postil.v1.search_pb2.AnnotationFilter: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        annotation_filter: _search_pb2.AnnotationFilter | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        annotation_filter: postil.v1.search_pb2.AnnotationFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["annotation_filter", b"annotation_filter", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation_filter", b"annotation_filter", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["annotation_filter", b"annotation_filter", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation_filter", b"annotation_filter", "status", b"status"]) -> None: ...
 
-Global___SingleAnnotationFilterResponse: _TypeAlias = SingleAnnotationFilterResponse  # noqa: Y015
+Global___SingleAnnotationFilterResponse: typing_extensions.TypeAlias = SingleAnnotationFilterResponse
 
-@_typing.final
-class PostAnnotationFiltersRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostAnnotationFiltersRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ANNOTATION_FILTERS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def annotation_filters(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.AnnotationFilter]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ANNOTATION_FILTERS_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def annotation_filters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.AnnotationFilter]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        annotation_filters: _abc.Iterable[_search_pb2.AnnotationFilter] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        annotation_filters: collections.abc.Iterable[postil.v1.search_pb2.AnnotationFilter] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation_filters", b"annotation_filters", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation_filters", b"annotation_filters", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostAnnotationFiltersRequest: _TypeAlias = PostAnnotationFiltersRequest  # noqa: Y015
+Global___PostAnnotationFiltersRequest: typing_extensions.TypeAlias = PostAnnotationFiltersRequest
 
-@_typing.final
-class PatchAnnotationFiltersRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PatchAnnotationFiltersRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ANNOTATION_FILTERS_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    action: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def annotation_filters(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.AnnotationFilter]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ANNOTATION_FILTERS_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    action: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def annotation_filters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.AnnotationFilter]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        annotation_filters: _abc.Iterable[_search_pb2.AnnotationFilter] | None = ...,
-        action: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        annotation_filters: collections.abc.Iterable[postil.v1.search_pb2.AnnotationFilter] | None = ...,
+        action: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "annotation_filters", b"annotation_filters", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "annotation_filters", b"annotation_filters", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PatchAnnotationFiltersRequest: _TypeAlias = PatchAnnotationFiltersRequest  # noqa: Y015
+Global___PatchAnnotationFiltersRequest: typing_extensions.TypeAlias = PatchAnnotationFiltersRequest
 
-@_typing.final
-class DeleteAnnotationFiltersRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteAnnotationFiltersRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ANNOTATION_FILTER_IDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def annotation_filter_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ANNOTATION_FILTER_IDS_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def annotation_filter_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        annotation_filter_ids: _abc.Iterable[_builtins.str] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        annotation_filter_ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation_filter_ids", b"annotation_filter_ids", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation_filter_ids", b"annotation_filter_ids", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___DeleteAnnotationFiltersRequest: _TypeAlias = DeleteAnnotationFiltersRequest  # noqa: Y015
+Global___DeleteAnnotationFiltersRequest: typing_extensions.TypeAlias = DeleteAnnotationFiltersRequest
 
-@_typing.final
-class PatchAnnotationsSearchesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PatchAnnotationsSearchesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    SEARCHES_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    action: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def searches(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.Search]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    SEARCHES_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    action: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        searches: _abc.Iterable[_search_pb2.Search] | None = ...,
-        action: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        searches: collections.abc.Iterable[postil.v1.search_pb2.Search] | None = ...,
+        action: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "searches", b"searches", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "searches", b"searches", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PatchAnnotationsSearchesRequest: _TypeAlias = PatchAnnotationsSearchesRequest  # noqa: Y015
+Global___PatchAnnotationsSearchesRequest: typing_extensions.TypeAlias = PatchAnnotationsSearchesRequest
 
-@_typing.final
-class MultiSearchResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class MultiSearchResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    ID_FIELD_NUMBER: _builtins.int
-    HITS_FIELD_NUMBER: _builtins.int
-    QUERY_FIELD_NUMBER: _builtins.int
-    SEARCHES_FIELD_NUMBER: _builtins.int
-    HIT_COUNTS_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def hits(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.Hit]: ...
-    @_builtins.property
-    def query(self) -> _search_pb2.Query: ...
-    @_builtins.property
-    def searches(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.Search]: ...
-    @_builtins.property
-    def hit_counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___HitCount]: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    HITS_FIELD_NUMBER: builtins.int
+    QUERY_FIELD_NUMBER: builtins.int
+    SEARCHES_FIELD_NUMBER: builtins.int
+    HIT_COUNTS_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def hits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Hit]: ...
+    @property
+    def query(self) -> postil.v1.search_pb2.Query: ...
+    @property
+    def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]: ...
+    @property
+    def hit_counts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___HitCount]: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        id: _builtins.str = ...,
-        hits: _abc.Iterable[_search_pb2.Hit] | None = ...,
-        query: _search_pb2.Query | None = ...,
-        searches: _abc.Iterable[_search_pb2.Search] | None = ...,
-        hit_counts: _abc.Iterable[Global___HitCount] | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        id: builtins.str = ...,
+        hits: collections.abc.Iterable[postil.v1.search_pb2.Hit] | None = ...,
+        query: postil.v1.search_pb2.Query | None = ...,
+        searches: collections.abc.Iterable[postil.v1.search_pb2.Search] | None = ...,
+        hit_counts: collections.abc.Iterable[Global___HitCount] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hit_counts", b"hit_counts", "hits", b"hits", "id", b"id", "query", b"query", "searches", b"searches", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["query", b"query", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["hit_counts", b"hit_counts", "hits", b"hits", "id", b"id", "query", b"query", "searches", b"searches", "status", b"status"]) -> None: ...
 
-Global___MultiSearchResponse: _TypeAlias = MultiSearchResponse  # noqa: Y015
+Global___MultiSearchResponse: typing_extensions.TypeAlias = MultiSearchResponse
 
-@_typing.final
-class HitCount(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class HitCount(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ESTIMATED_TOTAL_FIELD_NUMBER: _builtins.int
-    estimated_total: _builtins.int
+    ESTIMATED_TOTAL_FIELD_NUMBER: builtins.int
+    estimated_total: builtins.int
     def __init__(
         self,
         *,
-        estimated_total: _builtins.int = ...,
+        estimated_total: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_total", b"estimated_total"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["estimated_total", b"estimated_total"]) -> None: ...
 
-Global___HitCount: _TypeAlias = HitCount  # noqa: Y015
+Global___HitCount: typing_extensions.TypeAlias = HitCount
 
-@_typing.final
-class PostAnnotationsSearchesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostAnnotationsSearchesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    SEARCHES_FIELD_NUMBER: _builtins.int
-    PAGINATION_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def searches(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.Search]: ...
-    @_builtins.property
-    def pagination(self) -> _common_pb2.Pagination: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    SEARCHES_FIELD_NUMBER: builtins.int
+    PAGINATION_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]: ...
+    @property
+    def pagination(self) -> postil.v1.common_pb2.Pagination: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        searches: _abc.Iterable[_search_pb2.Search] | None = ...,
-        pagination: _common_pb2.Pagination | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        searches: collections.abc.Iterable[postil.v1.search_pb2.Search] | None = ...,
+        pagination: postil.v1.common_pb2.Pagination | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination", "searches", b"searches", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["pagination", b"pagination", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["pagination", b"pagination", "searches", b"searches", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostAnnotationsSearchesRequest: _TypeAlias = PostAnnotationsSearchesRequest  # noqa: Y015
+Global___PostAnnotationsSearchesRequest: typing_extensions.TypeAlias = PostAnnotationsSearchesRequest
 
-@_typing.final
-class PatchInputsSearchesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PatchInputsSearchesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    SEARCHES_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    action: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def searches(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.Search]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    SEARCHES_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    action: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        searches: _abc.Iterable[_search_pb2.Search] | None = ...,
-        action: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        searches: collections.abc.Iterable[postil.v1.search_pb2.Search] | None = ...,
+        action: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "searches", b"searches", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "searches", b"searches", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PatchInputsSearchesRequest: _TypeAlias = PatchInputsSearchesRequest  # noqa: Y015
+Global___PatchInputsSearchesRequest: typing_extensions.TypeAlias = PatchInputsSearchesRequest
 
-@_typing.final
-class PostInputsSearchesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostInputsSearchesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    SEARCHES_FIELD_NUMBER: _builtins.int
-    PAGINATION_FIELD_NUMBER: _builtins.int
-    ONLY_COUNT_FIELD_NUMBER: _builtins.int
-    only_count: _builtins.bool
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def searches(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.Search]: ...
-    @_builtins.property
-    def pagination(self) -> _common_pb2.Pagination: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    SEARCHES_FIELD_NUMBER: builtins.int
+    PAGINATION_FIELD_NUMBER: builtins.int
+    ONLY_COUNT_FIELD_NUMBER: builtins.int
+    only_count: builtins.bool
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]: ...
+    @property
+    def pagination(self) -> postil.v1.common_pb2.Pagination: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        searches: _abc.Iterable[_search_pb2.Search] | None = ...,
-        pagination: _common_pb2.Pagination | None = ...,
-        only_count: _builtins.bool = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        searches: collections.abc.Iterable[postil.v1.search_pb2.Search] | None = ...,
+        pagination: postil.v1.common_pb2.Pagination | None = ...,
+        only_count: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["only_count", b"only_count", "pagination", b"pagination", "searches", b"searches", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["pagination", b"pagination", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["only_count", b"only_count", "pagination", b"pagination", "searches", b"searches", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostInputsSearchesRequest: _TypeAlias = PostInputsSearchesRequest  # noqa: Y015
+Global___PostInputsSearchesRequest: typing_extensions.TypeAlias = PostInputsSearchesRequest
 
-@_typing.final
-class GetSearchRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetSearchRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ID_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___GetSearchRequest: _TypeAlias = GetSearchRequest  # noqa: Y015
+Global___GetSearchRequest: typing_extensions.TypeAlias = GetSearchRequest
 
-@_typing.final
-class SingleSearchResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SingleSearchResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    SEARCH_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def search(self) -> _search_pb2.Search: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    SEARCH_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def search(self) -> postil.v1.search_pb2.Search: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        search: _search_pb2.Search | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        search: postil.v1.search_pb2.Search | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["search", b"search", "status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["search", b"search", "status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["search", b"search", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["search", b"search", "status", b"status"]) -> None: ...
 
-Global___SingleSearchResponse: _TypeAlias = SingleSearchResponse  # noqa: Y015
+Global___SingleSearchResponse: typing_extensions.TypeAlias = SingleSearchResponse
 
-@_typing.final
-class ListSearchesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListSearchesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    PAGE_FIELD_NUMBER: _builtins.int
-    PER_PAGE_FIELD_NUMBER: _builtins.int
-    page: _builtins.int
-    per_page: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    page: builtins.int
+    per_page: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        page: _builtins.int = ...,
-        per_page: _builtins.int = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["page", b"page", "per_page", b"per_page", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___ListSearchesRequest: _TypeAlias = ListSearchesRequest  # noqa: Y015
+Global___ListSearchesRequest: typing_extensions.TypeAlias = ListSearchesRequest
 
-@_typing.final
-class PatchSearchesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PatchSearchesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    SEARCHES_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    action: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def searches(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.Search]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    SEARCHES_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    action: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        searches: _abc.Iterable[_search_pb2.Search] | None = ...,
-        action: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        searches: collections.abc.Iterable[postil.v1.search_pb2.Search] | None = ...,
+        action: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "searches", b"searches", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "searches", b"searches", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PatchSearchesRequest: _TypeAlias = PatchSearchesRequest  # noqa: Y015
+Global___PatchSearchesRequest: typing_extensions.TypeAlias = PatchSearchesRequest
 
-@_typing.final
-class PostSearchesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostSearchesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    QUERY_FIELD_NUMBER: _builtins.int
-    SEARCHES_FIELD_NUMBER: _builtins.int
-    PAGINATION_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def query(self) -> _search_pb2.Query: ...
-    @_builtins.property
-    def searches(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.Search]: ...
-    @_builtins.property
-    def pagination(self) -> _common_pb2.Pagination: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    QUERY_FIELD_NUMBER: builtins.int
+    SEARCHES_FIELD_NUMBER: builtins.int
+    PAGINATION_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def query(self) -> postil.v1.search_pb2.Query: ...
+    @property
+    def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]: ...
+    @property
+    def pagination(self) -> postil.v1.common_pb2.Pagination: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        query: _search_pb2.Query | None = ...,
-        searches: _abc.Iterable[_search_pb2.Search] | None = ...,
-        pagination: _common_pb2.Pagination | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        query: postil.v1.search_pb2.Query | None = ...,
+        searches: collections.abc.Iterable[postil.v1.search_pb2.Search] | None = ...,
+        pagination: postil.v1.common_pb2.Pagination | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination", "query", b"query", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination", "query", b"query", "searches", b"searches", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["pagination", b"pagination", "query", b"query", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["pagination", b"pagination", "query", b"query", "searches", b"searches", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostSearchesRequest: _TypeAlias = PostSearchesRequest  # noqa: Y015
+Global___PostSearchesRequest: typing_extensions.TypeAlias = PostSearchesRequest
 
-@_typing.final
-class PostSearchesByIDRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PostSearchesByIDRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ID_FIELD_NUMBER: _builtins.int
-    PAGINATION_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def pagination(self) -> _common_pb2.Pagination: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    PAGINATION_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def pagination(self) -> postil.v1.common_pb2.Pagination: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        id: _builtins.str = ...,
-        pagination: _common_pb2.Pagination | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        id: builtins.str = ...,
+        pagination: postil.v1.common_pb2.Pagination | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "pagination", b"pagination", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["pagination", b"pagination", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "pagination", b"pagination", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___PostSearchesByIDRequest: _TypeAlias = PostSearchesByIDRequest  # noqa: Y015
+Global___PostSearchesByIDRequest: typing_extensions.TypeAlias = PostSearchesByIDRequest
 
-@_typing.final
-class DeleteSearchRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteSearchRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ID_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        id: _builtins.str = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___DeleteSearchRequest: _TypeAlias = DeleteSearchRequest  # noqa: Y015
+Global___DeleteSearchRequest: typing_extensions.TypeAlias = DeleteSearchRequest

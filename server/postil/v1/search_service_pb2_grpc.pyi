@@ -3,174 +3,595 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from grpc import aio as _aio
-from postil.v1 import search_service_pb2 as _search_service_pb2
-from postil.v1 import status_pb2 as _status_pb2
-import abc as _abc_1
-import grpc as _grpc
+import abc
+import collections.abc
+import grpc
+import grpc.aio
+import postil.v1.search_service_pb2
+import postil.v1.status_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
+if sys.version_info >= (3, 13):
+    import typing as typing_extensions
 else:
-    from typing_extensions import Self as _Self
+    import typing_extensions
 
-_T = _typing.TypeVar("_T")
+_T = typing.TypeVar("_T")
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
+_SearchesListAnnotationFiltersType = typing_extensions.TypeVar(
+    '_SearchesListAnnotationFiltersType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.ListAnnotationFiltersRequest,
+        postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.ListAnnotationFiltersRequest,
+        postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.ListAnnotationFiltersRequest,
+        postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+    ],
+)
 
-class SearchesStub:
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> SearchesAsyncStub: ...
-    ListAnnotationFilters: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ListAnnotationFiltersRequest, _search_service_pb2.MultiAnnotationFilterResponse]
-    GetAnnotationFilter: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.GetAnnotationFilterRequest, _search_service_pb2.SingleAnnotationFilterResponse]
-    PostAnnotationFilters: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.PostAnnotationFiltersRequest, _search_service_pb2.MultiAnnotationFilterResponse]
-    PatchAnnotationFilters: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.PatchAnnotationFiltersRequest, _search_service_pb2.MultiAnnotationFilterResponse]
-    DeleteAnnotationFilters: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.DeleteAnnotationFiltersRequest, _status_pb2.BaseResponse]
-    PatchAnnotationsSearches: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.PatchAnnotationsSearchesRequest, _search_service_pb2.MultiSearchResponse]
-    PostAnnotationsSearches: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.PostAnnotationsSearchesRequest, _search_service_pb2.MultiSearchResponse]
-    PatchInputsSearches: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.PatchInputsSearchesRequest, _search_service_pb2.MultiSearchResponse]
-    PostInputsSearches: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.PostInputsSearchesRequest, _search_service_pb2.MultiSearchResponse]
-    GetSearch: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.GetSearchRequest, _search_service_pb2.SingleSearchResponse]
-    ListSearches: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ListSearchesRequest, _search_service_pb2.MultiSearchResponse]
-    PatchSearches: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.PatchSearchesRequest, _search_service_pb2.MultiSearchResponse]
-    PostSearches: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.PostSearchesRequest, _search_service_pb2.MultiSearchResponse]
-    PostSearchesByID: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.PostSearchesByIDRequest, _search_service_pb2.MultiSearchResponse]
-    DeleteSearch: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.DeleteSearchRequest, _status_pb2.BaseResponse]
+_SearchesGetAnnotationFilterType = typing_extensions.TypeVar(
+    '_SearchesGetAnnotationFilterType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.GetAnnotationFilterRequest,
+        postil.v1.search_service_pb2.SingleAnnotationFilterResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.GetAnnotationFilterRequest,
+        postil.v1.search_service_pb2.SingleAnnotationFilterResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.GetAnnotationFilterRequest,
+        postil.v1.search_service_pb2.SingleAnnotationFilterResponse,
+    ],
+)
 
-@_typing.type_check_only
-class SearchesAsyncStub(SearchesStub):
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    ListAnnotationFilters: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ListAnnotationFiltersRequest, _search_service_pb2.MultiAnnotationFilterResponse]  # type: ignore[assignment]
-    GetAnnotationFilter: _aio.UnaryUnaryMultiCallable[_search_service_pb2.GetAnnotationFilterRequest, _search_service_pb2.SingleAnnotationFilterResponse]  # type: ignore[assignment]
-    PostAnnotationFilters: _aio.UnaryUnaryMultiCallable[_search_service_pb2.PostAnnotationFiltersRequest, _search_service_pb2.MultiAnnotationFilterResponse]  # type: ignore[assignment]
-    PatchAnnotationFilters: _aio.UnaryUnaryMultiCallable[_search_service_pb2.PatchAnnotationFiltersRequest, _search_service_pb2.MultiAnnotationFilterResponse]  # type: ignore[assignment]
-    DeleteAnnotationFilters: _aio.UnaryUnaryMultiCallable[_search_service_pb2.DeleteAnnotationFiltersRequest, _status_pb2.BaseResponse]  # type: ignore[assignment]
-    PatchAnnotationsSearches: _aio.UnaryUnaryMultiCallable[_search_service_pb2.PatchAnnotationsSearchesRequest, _search_service_pb2.MultiSearchResponse]  # type: ignore[assignment]
-    PostAnnotationsSearches: _aio.UnaryUnaryMultiCallable[_search_service_pb2.PostAnnotationsSearchesRequest, _search_service_pb2.MultiSearchResponse]  # type: ignore[assignment]
-    PatchInputsSearches: _aio.UnaryUnaryMultiCallable[_search_service_pb2.PatchInputsSearchesRequest, _search_service_pb2.MultiSearchResponse]  # type: ignore[assignment]
-    PostInputsSearches: _aio.UnaryUnaryMultiCallable[_search_service_pb2.PostInputsSearchesRequest, _search_service_pb2.MultiSearchResponse]  # type: ignore[assignment]
-    GetSearch: _aio.UnaryUnaryMultiCallable[_search_service_pb2.GetSearchRequest, _search_service_pb2.SingleSearchResponse]  # type: ignore[assignment]
-    ListSearches: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ListSearchesRequest, _search_service_pb2.MultiSearchResponse]  # type: ignore[assignment]
-    PatchSearches: _aio.UnaryUnaryMultiCallable[_search_service_pb2.PatchSearchesRequest, _search_service_pb2.MultiSearchResponse]  # type: ignore[assignment]
-    PostSearches: _aio.UnaryUnaryMultiCallable[_search_service_pb2.PostSearchesRequest, _search_service_pb2.MultiSearchResponse]  # type: ignore[assignment]
-    PostSearchesByID: _aio.UnaryUnaryMultiCallable[_search_service_pb2.PostSearchesByIDRequest, _search_service_pb2.MultiSearchResponse]  # type: ignore[assignment]
-    DeleteSearch: _aio.UnaryUnaryMultiCallable[_search_service_pb2.DeleteSearchRequest, _status_pb2.BaseResponse]  # type: ignore[assignment]
+_SearchesPostAnnotationFiltersType = typing_extensions.TypeVar(
+    '_SearchesPostAnnotationFiltersType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostAnnotationFiltersRequest,
+        postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostAnnotationFiltersRequest,
+        postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostAnnotationFiltersRequest,
+        postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+    ],
+)
 
-class SearchesServicer(metaclass=_abc_1.ABCMeta):
-    @_abc_1.abstractmethod
+_SearchesPatchAnnotationFiltersType = typing_extensions.TypeVar(
+    '_SearchesPatchAnnotationFiltersType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchAnnotationFiltersRequest,
+        postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchAnnotationFiltersRequest,
+        postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchAnnotationFiltersRequest,
+        postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+    ],
+)
+
+_SearchesDeleteAnnotationFiltersType = typing_extensions.TypeVar(
+    '_SearchesDeleteAnnotationFiltersType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.DeleteAnnotationFiltersRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.DeleteAnnotationFiltersRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.DeleteAnnotationFiltersRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
+
+_SearchesPatchAnnotationsSearchesType = typing_extensions.TypeVar(
+    '_SearchesPatchAnnotationsSearchesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchAnnotationsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchAnnotationsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchAnnotationsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+)
+
+_SearchesPostAnnotationsSearchesType = typing_extensions.TypeVar(
+    '_SearchesPostAnnotationsSearchesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostAnnotationsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostAnnotationsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostAnnotationsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+)
+
+_SearchesPatchInputsSearchesType = typing_extensions.TypeVar(
+    '_SearchesPatchInputsSearchesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchInputsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchInputsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchInputsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+)
+
+_SearchesPostInputsSearchesType = typing_extensions.TypeVar(
+    '_SearchesPostInputsSearchesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostInputsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostInputsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostInputsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+)
+
+_SearchesGetSearchType = typing_extensions.TypeVar(
+    '_SearchesGetSearchType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.GetSearchRequest,
+        postil.v1.search_service_pb2.SingleSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.GetSearchRequest,
+        postil.v1.search_service_pb2.SingleSearchResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.GetSearchRequest,
+        postil.v1.search_service_pb2.SingleSearchResponse,
+    ],
+)
+
+_SearchesListSearchesType = typing_extensions.TypeVar(
+    '_SearchesListSearchesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.ListSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.ListSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.ListSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+)
+
+_SearchesPatchSearchesType = typing_extensions.TypeVar(
+    '_SearchesPatchSearchesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+)
+
+_SearchesPostSearchesType = typing_extensions.TypeVar(
+    '_SearchesPostSearchesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+)
+
+_SearchesPostSearchesByIDType = typing_extensions.TypeVar(
+    '_SearchesPostSearchesByIDType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostSearchesByIDRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostSearchesByIDRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostSearchesByIDRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+)
+
+_SearchesDeleteSearchType = typing_extensions.TypeVar(
+    '_SearchesDeleteSearchType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.DeleteSearchRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.DeleteSearchRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.DeleteSearchRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
+
+class SearchesStub(typing.Generic[_SearchesListAnnotationFiltersType, _SearchesGetAnnotationFilterType, _SearchesPostAnnotationFiltersType, _SearchesPatchAnnotationFiltersType, _SearchesDeleteAnnotationFiltersType, _SearchesPatchAnnotationsSearchesType, _SearchesPostAnnotationsSearchesType, _SearchesPatchInputsSearchesType, _SearchesPostInputsSearchesType, _SearchesGetSearchType, _SearchesListSearchesType, _SearchesPatchSearchesType, _SearchesPostSearchesType, _SearchesPostSearchesByIDType, _SearchesDeleteSearchType]):
+    @typing.overload
+    def __init__(self: SearchesStub[
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.ListAnnotationFiltersRequest,
+            postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.GetAnnotationFilterRequest,
+            postil.v1.search_service_pb2.SingleAnnotationFilterResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PostAnnotationFiltersRequest,
+            postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PatchAnnotationFiltersRequest,
+            postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.DeleteAnnotationFiltersRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PatchAnnotationsSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PostAnnotationsSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PatchInputsSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PostInputsSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.GetSearchRequest,
+            postil.v1.search_service_pb2.SingleSearchResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.ListSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PatchSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PostSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PostSearchesByIDRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.DeleteSearchRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+    ], channel: grpc.Channel) -> None: ...
+
+    @typing.overload
+    def __init__(self: SearchesStub[
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.ListAnnotationFiltersRequest,
+            postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.GetAnnotationFilterRequest,
+            postil.v1.search_service_pb2.SingleAnnotationFilterResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PostAnnotationFiltersRequest,
+            postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PatchAnnotationFiltersRequest,
+            postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.DeleteAnnotationFiltersRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PatchAnnotationsSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PostAnnotationsSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PatchInputsSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PostInputsSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.GetSearchRequest,
+            postil.v1.search_service_pb2.SingleSearchResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.ListSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PatchSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PostSearchesRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.PostSearchesByIDRequest,
+            postil.v1.search_service_pb2.MultiSearchResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.search_service_pb2.DeleteSearchRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+    ], channel: grpc.aio.Channel) -> None: ...
+
+    ListAnnotationFilters: _SearchesListAnnotationFiltersType
+
+    GetAnnotationFilter: _SearchesGetAnnotationFilterType
+
+    PostAnnotationFilters: _SearchesPostAnnotationFiltersType
+
+    PatchAnnotationFilters: _SearchesPatchAnnotationFiltersType
+
+    DeleteAnnotationFilters: _SearchesDeleteAnnotationFiltersType
+
+    PatchAnnotationsSearches: _SearchesPatchAnnotationsSearchesType
+
+    PostAnnotationsSearches: _SearchesPostAnnotationsSearchesType
+
+    PatchInputsSearches: _SearchesPatchInputsSearchesType
+
+    PostInputsSearches: _SearchesPostInputsSearchesType
+
+    GetSearch: _SearchesGetSearchType
+
+    ListSearches: _SearchesListSearchesType
+
+    PatchSearches: _SearchesPatchSearchesType
+
+    PostSearches: _SearchesPostSearchesType
+
+    PostSearchesByID: _SearchesPostSearchesByIDType
+
+    DeleteSearch: _SearchesDeleteSearchType
+
+SearchesAsyncStub: typing_extensions.TypeAlias = SearchesStub[
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.ListAnnotationFiltersRequest,
+        postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.GetAnnotationFilterRequest,
+        postil.v1.search_service_pb2.SingleAnnotationFilterResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostAnnotationFiltersRequest,
+        postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchAnnotationFiltersRequest,
+        postil.v1.search_service_pb2.MultiAnnotationFilterResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.DeleteAnnotationFiltersRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchAnnotationsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostAnnotationsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchInputsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostInputsSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.GetSearchRequest,
+        postil.v1.search_service_pb2.SingleSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.ListSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PatchSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostSearchesRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.PostSearchesByIDRequest,
+        postil.v1.search_service_pb2.MultiSearchResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.search_service_pb2.DeleteSearchRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+]
+
+class SearchesServicer(metaclass=abc.ABCMeta):
+    @abc.abstractmethod
     def ListAnnotationFilters(
         self,
-        request: _search_service_pb2.ListAnnotationFiltersRequest,
+        request: postil.v1.search_service_pb2.ListAnnotationFiltersRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_search_service_pb2.MultiAnnotationFilterResponse, _abc.Awaitable[_search_service_pb2.MultiAnnotationFilterResponse]]: ...
+    ) -> typing.Union[postil.v1.search_service_pb2.MultiAnnotationFilterResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiAnnotationFilterResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetAnnotationFilter(
         self,
-        request: _search_service_pb2.GetAnnotationFilterRequest,
+        request: postil.v1.search_service_pb2.GetAnnotationFilterRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_search_service_pb2.SingleAnnotationFilterResponse, _abc.Awaitable[_search_service_pb2.SingleAnnotationFilterResponse]]: ...
+    ) -> typing.Union[postil.v1.search_service_pb2.SingleAnnotationFilterResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.SingleAnnotationFilterResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostAnnotationFilters(
         self,
-        request: _search_service_pb2.PostAnnotationFiltersRequest,
+        request: postil.v1.search_service_pb2.PostAnnotationFiltersRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_search_service_pb2.MultiAnnotationFilterResponse, _abc.Awaitable[_search_service_pb2.MultiAnnotationFilterResponse]]: ...
+    ) -> typing.Union[postil.v1.search_service_pb2.MultiAnnotationFilterResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiAnnotationFilterResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PatchAnnotationFilters(
         self,
-        request: _search_service_pb2.PatchAnnotationFiltersRequest,
+        request: postil.v1.search_service_pb2.PatchAnnotationFiltersRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_search_service_pb2.MultiAnnotationFilterResponse, _abc.Awaitable[_search_service_pb2.MultiAnnotationFilterResponse]]: ...
+    ) -> typing.Union[postil.v1.search_service_pb2.MultiAnnotationFilterResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiAnnotationFilterResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteAnnotationFilters(
         self,
-        request: _search_service_pb2.DeleteAnnotationFiltersRequest,
+        request: postil.v1.search_service_pb2.DeleteAnnotationFiltersRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_pb2.BaseResponse, _abc.Awaitable[_status_pb2.BaseResponse]]: ...
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PatchAnnotationsSearches(
         self,
-        request: _search_service_pb2.PatchAnnotationsSearchesRequest,
+        request: postil.v1.search_service_pb2.PatchAnnotationsSearchesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_search_service_pb2.MultiSearchResponse, _abc.Awaitable[_search_service_pb2.MultiSearchResponse]]: ...
+    ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostAnnotationsSearches(
         self,
-        request: _search_service_pb2.PostAnnotationsSearchesRequest,
+        request: postil.v1.search_service_pb2.PostAnnotationsSearchesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_search_service_pb2.MultiSearchResponse, _abc.Awaitable[_search_service_pb2.MultiSearchResponse]]: ...
+    ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PatchInputsSearches(
         self,
-        request: _search_service_pb2.PatchInputsSearchesRequest,
+        request: postil.v1.search_service_pb2.PatchInputsSearchesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_search_service_pb2.MultiSearchResponse, _abc.Awaitable[_search_service_pb2.MultiSearchResponse]]: ...
+    ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostInputsSearches(
         self,
-        request: _search_service_pb2.PostInputsSearchesRequest,
+        request: postil.v1.search_service_pb2.PostInputsSearchesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_search_service_pb2.MultiSearchResponse, _abc.Awaitable[_search_service_pb2.MultiSearchResponse]]: ...
+    ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetSearch(
         self,
-        request: _search_service_pb2.GetSearchRequest,
+        request: postil.v1.search_service_pb2.GetSearchRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_search_service_pb2.SingleSearchResponse, _abc.Awaitable[_search_service_pb2.SingleSearchResponse]]: ...
+    ) -> typing.Union[postil.v1.search_service_pb2.SingleSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.SingleSearchResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListSearches(
         self,
-        request: _search_service_pb2.ListSearchesRequest,
+        request: postil.v1.search_service_pb2.ListSearchesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_search_service_pb2.MultiSearchResponse, _abc.Awaitable[_search_service_pb2.MultiSearchResponse]]: ...
+    ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PatchSearches(
         self,
-        request: _search_service_pb2.PatchSearchesRequest,
+        request: postil.v1.search_service_pb2.PatchSearchesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_search_service_pb2.MultiSearchResponse, _abc.Awaitable[_search_service_pb2.MultiSearchResponse]]: ...
+    ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostSearches(
         self,
-        request: _search_service_pb2.PostSearchesRequest,
+        request: postil.v1.search_service_pb2.PostSearchesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_search_service_pb2.MultiSearchResponse, _abc.Awaitable[_search_service_pb2.MultiSearchResponse]]: ...
+    ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PostSearchesByID(
         self,
-        request: _search_service_pb2.PostSearchesByIDRequest,
+        request: postil.v1.search_service_pb2.PostSearchesByIDRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_search_service_pb2.MultiSearchResponse, _abc.Awaitable[_search_service_pb2.MultiSearchResponse]]: ...
+    ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteSearch(
         self,
-        request: _search_service_pb2.DeleteSearchRequest,
+        request: postil.v1.search_service_pb2.DeleteSearchRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_pb2.BaseResponse, _abc.Awaitable[_status_pb2.BaseResponse]]: ...
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]: ...
 
-def add_SearchesServicer_to_server(servicer: SearchesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_SearchesServicer_to_server(servicer: SearchesServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

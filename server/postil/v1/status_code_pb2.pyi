@@ -3,25 +3,25 @@
 isort:skip_file
 """
 
-from google.protobuf import descriptor as _descriptor
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-import builtins as _builtins
+import builtins
+import google.protobuf.descriptor
+import google.protobuf.internal.enum_type_wrapper
 import sys
-import typing as _typing
+import typing
 
 if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 class _StatusCode:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
 
-class _StatusCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatusCode.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
+class _StatusCodeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_StatusCode.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     ZERO: _StatusCode.ValueType  # 0
     SUCCESS: _StatusCode.ValueType  # 10000
     MIXED_STATUS: _StatusCode.ValueType  # 10010
@@ -883,4 +883,4 @@ BILLING_UNCATEGORIZED: StatusCode.ValueType  # 99005
 INTERNAL_UNCATEGORIZED: StatusCode.ValueType  # 99009
 BAD_REQUEST: StatusCode.ValueType  # 90400
 SERVER_ERROR: StatusCode.ValueType  # 90500
-Global___StatusCode: _TypeAlias = StatusCode  # noqa: Y015
+Global___StatusCode: typing_extensions.TypeAlias = StatusCode

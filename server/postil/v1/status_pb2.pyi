@@ -3,117 +3,107 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
-from postil.v1 import status_code_pb2 as _status_code_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
+import postil.v1.status_code_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class Status(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Status(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    CODE_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    DETAILS_FIELD_NUMBER: _builtins.int
-    STACK_TRACE_FIELD_NUMBER: _builtins.int
-    PERCENT_COMPLETED_FIELD_NUMBER: _builtins.int
-    TIME_REMAINING_FIELD_NUMBER: _builtins.int
-    REQ_ID_FIELD_NUMBER: _builtins.int
-    INTERNAL_DETAILS_FIELD_NUMBER: _builtins.int
-    REDIRECT_INFO_FIELD_NUMBER: _builtins.int
-    DEVELOPER_NOTES_FIELD_NUMBER: _builtins.int
-    HTTP_STATUS_CODE_FIELD_NUMBER: _builtins.int
-    code: _status_code_pb2.StatusCode.ValueType
-    description: _builtins.str
-    details: _builtins.str
-    percent_completed: _builtins.int
-    time_remaining: _builtins.int
-    req_id: _builtins.str
-    internal_details: _builtins.str
-    developer_notes: _builtins.str
-    http_status_code: _builtins.int
-    @_builtins.property
-    def stack_trace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
+    CODE_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    DETAILS_FIELD_NUMBER: builtins.int
+    STACK_TRACE_FIELD_NUMBER: builtins.int
+    PERCENT_COMPLETED_FIELD_NUMBER: builtins.int
+    TIME_REMAINING_FIELD_NUMBER: builtins.int
+    REQ_ID_FIELD_NUMBER: builtins.int
+    INTERNAL_DETAILS_FIELD_NUMBER: builtins.int
+    REDIRECT_INFO_FIELD_NUMBER: builtins.int
+    DEVELOPER_NOTES_FIELD_NUMBER: builtins.int
+    HTTP_STATUS_CODE_FIELD_NUMBER: builtins.int
+    code: postil.v1.status_code_pb2.StatusCode.ValueType
+    description: builtins.str
+    details: builtins.str
+    percent_completed: builtins.int
+    time_remaining: builtins.int
+    req_id: builtins.str
+    internal_details: builtins.str
+    developer_notes: builtins.str
+    http_status_code: builtins.int
+    @property
+    def stack_trace(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
     def redirect_info(self) -> Global___RedirectInfo: ...
     def __init__(
         self,
         *,
-        code: _status_code_pb2.StatusCode.ValueType = ...,
-        description: _builtins.str = ...,
-        details: _builtins.str = ...,
-        stack_trace: _abc.Iterable[_builtins.str] | None = ...,
-        percent_completed: _builtins.int = ...,
-        time_remaining: _builtins.int = ...,
-        req_id: _builtins.str = ...,
-        internal_details: _builtins.str = ...,
+        code: postil.v1.status_code_pb2.StatusCode.ValueType = ...,
+        description: builtins.str = ...,
+        details: builtins.str = ...,
+        stack_trace: collections.abc.Iterable[builtins.str] | None = ...,
+        percent_completed: builtins.int = ...,
+        time_remaining: builtins.int = ...,
+        req_id: builtins.str = ...,
+        internal_details: builtins.str = ...,
         redirect_info: Global___RedirectInfo | None = ...,
-        developer_notes: _builtins.str = ...,
-        http_status_code: _builtins.int = ...,
+        developer_notes: builtins.str = ...,
+        http_status_code: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["redirect_info", b"redirect_info"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "description", b"description", "details", b"details", "developer_notes", b"developer_notes", "http_status_code", b"http_status_code", "internal_details", b"internal_details", "percent_completed", b"percent_completed", "redirect_info", b"redirect_info", "req_id", b"req_id", "stack_trace", b"stack_trace", "time_remaining", b"time_remaining"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["redirect_info", b"redirect_info"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["code", b"code", "description", b"description", "details", b"details", "developer_notes", b"developer_notes", "http_status_code", b"http_status_code", "internal_details", b"internal_details", "percent_completed", b"percent_completed", "redirect_info", b"redirect_info", "req_id", b"req_id", "stack_trace", b"stack_trace", "time_remaining", b"time_remaining"]) -> None: ...
 
-Global___Status: _TypeAlias = Status  # noqa: Y015
+Global___Status: typing_extensions.TypeAlias = Status
 
-@_typing.final
-class RedirectInfo(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class RedirectInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    URL_FIELD_NUMBER: _builtins.int
-    RESOURCE_TYPE_FIELD_NUMBER: _builtins.int
-    OLD_RESOURCE_ID_FIELD_NUMBER: _builtins.int
-    NEW_RESOURCE_ID_FIELD_NUMBER: _builtins.int
-    url: _builtins.str
-    resource_type: _builtins.str
-    old_resource_id: _builtins.str
-    new_resource_id: _builtins.str
+    URL_FIELD_NUMBER: builtins.int
+    RESOURCE_TYPE_FIELD_NUMBER: builtins.int
+    OLD_RESOURCE_ID_FIELD_NUMBER: builtins.int
+    NEW_RESOURCE_ID_FIELD_NUMBER: builtins.int
+    url: builtins.str
+    resource_type: builtins.str
+    old_resource_id: builtins.str
+    new_resource_id: builtins.str
     def __init__(
         self,
         *,
-        url: _builtins.str = ...,
-        resource_type: _builtins.str = ...,
-        old_resource_id: _builtins.str = ...,
-        new_resource_id: _builtins.str = ...,
+        url: builtins.str = ...,
+        resource_type: builtins.str = ...,
+        old_resource_id: builtins.str = ...,
+        new_resource_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_resource_id", b"new_resource_id", "old_resource_id", b"old_resource_id", "resource_type", b"resource_type", "url", b"url"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["new_resource_id", b"new_resource_id", "old_resource_id", b"old_resource_id", "resource_type", b"resource_type", "url", b"url"]) -> None: ...
 
-Global___RedirectInfo: _TypeAlias = RedirectInfo  # noqa: Y015
+Global___RedirectInfo: typing_extensions.TypeAlias = RedirectInfo
 
-@_typing.final
-class BaseResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class BaseResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
     def status(self) -> Global___Status: ...
     def __init__(
         self,
         *,
         status: Global___Status | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
 
-Global___BaseResponse: _TypeAlias = BaseResponse  # noqa: Y015
+Global___BaseResponse: typing_extensions.TypeAlias = BaseResponse

@@ -5,7 +5,7 @@ import warnings
 
 from postil.v1 import status_service_pb2 as postil_dot_v1_dot_status__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class StatusCodesStub:
+class StatusCodesStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -46,7 +46,7 @@ class StatusCodesStub:
                 _registered_method=True)
 
 
-class StatusCodesServicer:
+class StatusCodesServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def ListStatusCodes(self, request, context):
@@ -82,7 +82,7 @@ def add_StatusCodesServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class StatusCodes:
+class StatusCodes(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod

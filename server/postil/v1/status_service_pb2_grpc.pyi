@@ -3,56 +3,113 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from grpc import aio as _aio
-from postil.v1 import status_service_pb2 as _status_service_pb2
-import abc as _abc_1
-import grpc as _grpc
+import abc
+import collections.abc
+import grpc
+import grpc.aio
+import postil.v1.status_service_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
+if sys.version_info >= (3, 13):
+    import typing as typing_extensions
 else:
-    from typing_extensions import Self as _Self
+    import typing_extensions
 
-_T = _typing.TypeVar("_T")
+_T = typing.TypeVar("_T")
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
+_StatusCodesListStatusCodesType = typing_extensions.TypeVar(
+    '_StatusCodesListStatusCodesType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.status_service_pb2.ListStatusCodesRequest,
+        postil.v1.status_service_pb2.MultiStatusCodeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.status_service_pb2.ListStatusCodesRequest,
+        postil.v1.status_service_pb2.MultiStatusCodeResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.status_service_pb2.ListStatusCodesRequest,
+        postil.v1.status_service_pb2.MultiStatusCodeResponse,
+    ],
+)
 
-class StatusCodesStub:
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> StatusCodesAsyncStub: ...
-    ListStatusCodes: _grpc.UnaryUnaryMultiCallable[_status_service_pb2.ListStatusCodesRequest, _status_service_pb2.MultiStatusCodeResponse]
-    GetStatusCode: _grpc.UnaryUnaryMultiCallable[_status_service_pb2.GetStatusCodeRequest, _status_service_pb2.SingleStatusCodeResponse]
+_StatusCodesGetStatusCodeType = typing_extensions.TypeVar(
+    '_StatusCodesGetStatusCodeType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.status_service_pb2.GetStatusCodeRequest,
+        postil.v1.status_service_pb2.SingleStatusCodeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.status_service_pb2.GetStatusCodeRequest,
+        postil.v1.status_service_pb2.SingleStatusCodeResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.status_service_pb2.GetStatusCodeRequest,
+        postil.v1.status_service_pb2.SingleStatusCodeResponse,
+    ],
+)
 
-@_typing.type_check_only
-class StatusCodesAsyncStub(StatusCodesStub):
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    ListStatusCodes: _aio.UnaryUnaryMultiCallable[_status_service_pb2.ListStatusCodesRequest, _status_service_pb2.MultiStatusCodeResponse]  # type: ignore[assignment]
-    GetStatusCode: _aio.UnaryUnaryMultiCallable[_status_service_pb2.GetStatusCodeRequest, _status_service_pb2.SingleStatusCodeResponse]  # type: ignore[assignment]
+class StatusCodesStub(typing.Generic[_StatusCodesListStatusCodesType, _StatusCodesGetStatusCodeType]):
+    @typing.overload
+    def __init__(self: StatusCodesStub[
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.status_service_pb2.ListStatusCodesRequest,
+            postil.v1.status_service_pb2.MultiStatusCodeResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.status_service_pb2.GetStatusCodeRequest,
+            postil.v1.status_service_pb2.SingleStatusCodeResponse,
+        ],
+    ], channel: grpc.Channel) -> None: ...
 
-class StatusCodesServicer(metaclass=_abc_1.ABCMeta):
-    @_abc_1.abstractmethod
+    @typing.overload
+    def __init__(self: StatusCodesStub[
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.status_service_pb2.ListStatusCodesRequest,
+            postil.v1.status_service_pb2.MultiStatusCodeResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.status_service_pb2.GetStatusCodeRequest,
+            postil.v1.status_service_pb2.SingleStatusCodeResponse,
+        ],
+    ], channel: grpc.aio.Channel) -> None: ...
+
+    ListStatusCodes: _StatusCodesListStatusCodesType
+
+    GetStatusCode: _StatusCodesGetStatusCodeType
+
+StatusCodesAsyncStub: typing_extensions.TypeAlias = StatusCodesStub[
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.status_service_pb2.ListStatusCodesRequest,
+        postil.v1.status_service_pb2.MultiStatusCodeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.status_service_pb2.GetStatusCodeRequest,
+        postil.v1.status_service_pb2.SingleStatusCodeResponse,
+    ],
+]
+
+class StatusCodesServicer(metaclass=abc.ABCMeta):
+    @abc.abstractmethod
     def ListStatusCodes(
         self,
-        request: _status_service_pb2.ListStatusCodesRequest,
+        request: postil.v1.status_service_pb2.ListStatusCodesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_service_pb2.MultiStatusCodeResponse, _abc.Awaitable[_status_service_pb2.MultiStatusCodeResponse]]: ...
+    ) -> typing.Union[postil.v1.status_service_pb2.MultiStatusCodeResponse, collections.abc.Awaitable[postil.v1.status_service_pb2.MultiStatusCodeResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetStatusCode(
         self,
-        request: _status_service_pb2.GetStatusCodeRequest,
+        request: postil.v1.status_service_pb2.GetStatusCodeRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_status_service_pb2.SingleStatusCodeResponse, _abc.Awaitable[_status_service_pb2.SingleStatusCodeResponse]]: ...
+    ) -> typing.Union[postil.v1.status_service_pb2.SingleStatusCodeResponse, collections.abc.Awaitable[postil.v1.status_service_pb2.SingleStatusCodeResponse]]: ...
 
-def add_StatusCodesServicer_to_server(servicer: StatusCodesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_StatusCodesServicer_to_server(servicer: StatusCodesServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -3,109 +3,106 @@
 isort:skip_file
 """
 
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import struct_pb2 as _struct_pb2
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import image_pb2 as _image_pb2
-import builtins as _builtins
+import builtins
+import google.protobuf.descriptor
+import google.protobuf.message
+import google.protobuf.struct_pb2
+import google.protobuf.timestamp_pb2
+import postil.v1.common_pb2
+import postil.v1.image_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class User(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class User(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    PRIMARY_EMAIL_FIELD_NUMBER: _builtins.int
-    FIRST_NAME_FIELD_NUMBER: _builtins.int
-    LAST_NAME_FIELD_NUMBER: _builtins.int
-    COMPANY_NAME_FIELD_NUMBER: _builtins.int
-    JOB_TITLE_FIELD_NUMBER: _builtins.int
-    JOB_ROLE_FIELD_NUMBER: _builtins.int
-    INTENTION_FIELD_NUMBER: _builtins.int
-    REFERRAL_SOURCE_FIELD_NUMBER: _builtins.int
-    BILL_TYPE_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    DATE_GDPR_CONSENT_FIELD_NUMBER: _builtins.int
-    DATE_TOS_CONSENT_FIELD_NUMBER: _builtins.int
-    DATE_MARKETING_CONSENT_FIELD_NUMBER: _builtins.int
-    DATE_PII_CONSENT_FIELD_NUMBER: _builtins.int
-    METADATA_FIELD_NUMBER: _builtins.int
-    TWO_FACTOR_AUTH_ENABLED_FIELD_NUMBER: _builtins.int
-    TEAMS_COUNT_FIELD_NUMBER: _builtins.int
-    IS_STARRED_FIELD_NUMBER: _builtins.int
-    STAR_COUNT_FIELD_NUMBER: _builtins.int
-    VISIBILITY_FIELD_NUMBER: _builtins.int
-    IMAGE_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    primary_email: _builtins.str
-    first_name: _builtins.str
-    last_name: _builtins.str
-    company_name: _builtins.str
-    job_title: _builtins.str
-    job_role: _builtins.str
-    intention: _builtins.str
-    referral_source: _builtins.str
-    bill_type: _builtins.str
-    two_factor_auth_enabled: _builtins.bool
-    teams_count: _builtins.int
-    is_starred: _builtins.bool
-    star_count: _builtins.int
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def date_gdpr_consent(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def date_tos_consent(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def date_marketing_consent(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def date_pii_consent(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def metadata(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
-    def visibility(self) -> _common_pb2.Visibility: ...
-    @_builtins.property
-    def image(self) -> _image_pb2.Image: ...
+    ID_FIELD_NUMBER: builtins.int
+    PRIMARY_EMAIL_FIELD_NUMBER: builtins.int
+    FIRST_NAME_FIELD_NUMBER: builtins.int
+    LAST_NAME_FIELD_NUMBER: builtins.int
+    COMPANY_NAME_FIELD_NUMBER: builtins.int
+    JOB_TITLE_FIELD_NUMBER: builtins.int
+    JOB_ROLE_FIELD_NUMBER: builtins.int
+    INTENTION_FIELD_NUMBER: builtins.int
+    REFERRAL_SOURCE_FIELD_NUMBER: builtins.int
+    BILL_TYPE_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    DATE_GDPR_CONSENT_FIELD_NUMBER: builtins.int
+    DATE_TOS_CONSENT_FIELD_NUMBER: builtins.int
+    DATE_MARKETING_CONSENT_FIELD_NUMBER: builtins.int
+    DATE_PII_CONSENT_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    TWO_FACTOR_AUTH_ENABLED_FIELD_NUMBER: builtins.int
+    TEAMS_COUNT_FIELD_NUMBER: builtins.int
+    IS_STARRED_FIELD_NUMBER: builtins.int
+    STAR_COUNT_FIELD_NUMBER: builtins.int
+    VISIBILITY_FIELD_NUMBER: builtins.int
+    IMAGE_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    primary_email: builtins.str
+    first_name: builtins.str
+    last_name: builtins.str
+    company_name: builtins.str
+    job_title: builtins.str
+    job_role: builtins.str
+    intention: builtins.str
+    referral_source: builtins.str
+    bill_type: builtins.str
+    two_factor_auth_enabled: builtins.bool
+    teams_count: builtins.int
+    is_starred: builtins.bool
+    star_count: builtins.int
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def date_gdpr_consent(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def date_tos_consent(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def date_marketing_consent(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def date_pii_consent(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def metadata(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
+    def visibility(self) -> postil.v1.common_pb2.Visibility: ...
+    @property
+    def image(self) -> postil.v1.image_pb2.Image: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        primary_email: _builtins.str = ...,
-        first_name: _builtins.str = ...,
-        last_name: _builtins.str = ...,
-        company_name: _builtins.str = ...,
-        job_title: _builtins.str = ...,
-        job_role: _builtins.str = ...,
-        intention: _builtins.str = ...,
-        referral_source: _builtins.str = ...,
-        bill_type: _builtins.str = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        date_gdpr_consent: _timestamp_pb2.Timestamp | None = ...,
-        date_tos_consent: _timestamp_pb2.Timestamp | None = ...,
-        date_marketing_consent: _timestamp_pb2.Timestamp | None = ...,
-        date_pii_consent: _timestamp_pb2.Timestamp | None = ...,
-        metadata: _struct_pb2.Struct | None = ...,
-        two_factor_auth_enabled: _builtins.bool = ...,
-        teams_count: _builtins.int = ...,
-        is_starred: _builtins.bool = ...,
-        star_count: _builtins.int = ...,
-        visibility: _common_pb2.Visibility | None = ...,
-        image: _image_pb2.Image | None = ...,
+        id: builtins.str = ...,
+        primary_email: builtins.str = ...,
+        first_name: builtins.str = ...,
+        last_name: builtins.str = ...,
+        company_name: builtins.str = ...,
+        job_title: builtins.str = ...,
+        job_role: builtins.str = ...,
+        intention: builtins.str = ...,
+        referral_source: builtins.str = ...,
+        bill_type: builtins.str = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        date_gdpr_consent: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        date_tos_consent: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        date_marketing_consent: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        date_pii_consent: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        metadata: google.protobuf.struct_pb2.Struct | None = ...,
+        two_factor_auth_enabled: builtins.bool = ...,
+        teams_count: builtins.int = ...,
+        is_starred: builtins.bool = ...,
+        star_count: builtins.int = ...,
+        visibility: postil.v1.common_pb2.Visibility | None = ...,
+        image: postil.v1.image_pb2.Image | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "date_gdpr_consent", b"date_gdpr_consent", "date_marketing_consent", b"date_marketing_consent", "date_pii_consent", b"date_pii_consent", "date_tos_consent", b"date_tos_consent", "image", b"image", "metadata", b"metadata", "visibility", b"visibility"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_type", b"bill_type", "company_name", b"company_name", "created_at", b"created_at", "date_gdpr_consent", b"date_gdpr_consent", "date_marketing_consent", b"date_marketing_consent", "date_pii_consent", b"date_pii_consent", "date_tos_consent", b"date_tos_consent", "first_name", b"first_name", "id", b"id", "image", b"image", "intention", b"intention", "is_starred", b"is_starred", "job_role", b"job_role", "job_title", b"job_title", "last_name", b"last_name", "metadata", b"metadata", "primary_email", b"primary_email", "referral_source", b"referral_source", "star_count", b"star_count", "teams_count", b"teams_count", "two_factor_auth_enabled", b"two_factor_auth_enabled", "visibility", b"visibility"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "date_gdpr_consent", b"date_gdpr_consent", "date_marketing_consent", b"date_marketing_consent", "date_pii_consent", b"date_pii_consent", "date_tos_consent", b"date_tos_consent", "image", b"image", "metadata", b"metadata", "visibility", b"visibility"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bill_type", b"bill_type", "company_name", b"company_name", "created_at", b"created_at", "date_gdpr_consent", b"date_gdpr_consent", "date_marketing_consent", b"date_marketing_consent", "date_pii_consent", b"date_pii_consent", "date_tos_consent", b"date_tos_consent", "first_name", b"first_name", "id", b"id", "image", b"image", "intention", b"intention", "is_starred", b"is_starred", "job_role", b"job_role", "job_title", b"job_title", "last_name", b"last_name", "metadata", b"metadata", "primary_email", b"primary_email", "referral_source", b"referral_source", "star_count", b"star_count", "teams_count", b"teams_count", "two_factor_auth_enabled", b"two_factor_auth_enabled", "visibility", b"visibility"]) -> None: ...
 
-Global___User: _TypeAlias = User  # noqa: Y015
+Global___User: typing_extensions.TypeAlias = User

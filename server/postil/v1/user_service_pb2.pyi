@@ -3,68 +3,62 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import status_pb2 as _status_pb2
-from postil.v1 import user_pb2 as _user_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
+import postil.v1.common_pb2
+import postil.v1.status_pb2
+import postil.v1.user_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class GetUserRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetUserRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_APP_ID_FIELD_NUMBER: _builtins.int
-    ADDITIONAL_FIELDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user_app_id(self) -> _common_pb2.UserAppIDSet: ...
-    @_builtins.property
-    def additional_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    ADDITIONAL_FIELDS_FIELD_NUMBER: builtins.int
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet: ...
+    @property
+    def additional_fields(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        user_app_id: _common_pb2.UserAppIDSet | None = ...,
-        additional_fields: _abc.Iterable[_builtins.str] | None = ...,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        additional_fields: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["user_app_id", b"user_app_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_fields", b"additional_fields", "user_app_id", b"user_app_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["additional_fields", b"additional_fields", "user_app_id", b"user_app_id"]) -> None: ...
 
-Global___GetUserRequest: _TypeAlias = GetUserRequest  # noqa: Y015
+Global___GetUserRequest: typing_extensions.TypeAlias = GetUserRequest
 
-@_typing.final
-class SingleUserResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SingleUserResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    STATUS_FIELD_NUMBER: _builtins.int
-    USER_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def status(self) -> _status_pb2.Status: ...
-    @_builtins.property
-    def user(self) -> _user_pb2.User: ...
+    STATUS_FIELD_NUMBER: builtins.int
+    USER_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status: ...
+    @property
+    def user(self) -> postil.v1.user_pb2.User: ...
     def __init__(
         self,
         *,
-        status: _status_pb2.Status | None = ...,
-        user: _user_pb2.User | None = ...,
+        status: postil.v1.status_pb2.Status | None = ...,
+        user: postil.v1.user_pb2.User | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status", "user", b"user"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status", "user", b"user"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status", "user", b"user"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status", "user", b"user"]) -> None: ...
 
-Global___SingleUserResponse: _TypeAlias = SingleUserResponse  # noqa: Y015
+Global___SingleUserResponse: typing_extensions.TypeAlias = SingleUserResponse

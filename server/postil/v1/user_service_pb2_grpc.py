@@ -5,7 +5,7 @@ import warnings
 
 from postil.v1 import user_service_pb2 as postil_dot_v1_dot_user__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class UsersStub:
+class UsersStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -41,7 +41,7 @@ class UsersStub:
                 _registered_method=True)
 
 
-class UsersServicer:
+class UsersServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def GetUser(self, request, context):
@@ -66,7 +66,7 @@ def add_UsersServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Users:
+class Users(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod

@@ -3,47 +3,76 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from grpc import aio as _aio
-from postil.v1 import user_service_pb2 as _user_service_pb2
-import abc as _abc_1
-import grpc as _grpc
+import abc
+import collections.abc
+import grpc
+import grpc.aio
+import postil.v1.user_service_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
+if sys.version_info >= (3, 13):
+    import typing as typing_extensions
 else:
-    from typing_extensions import Self as _Self
+    import typing_extensions
 
-_T = _typing.TypeVar("_T")
+_T = typing.TypeVar("_T")
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
+_UsersGetUserType = typing_extensions.TypeVar(
+    '_UsersGetUserType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.user_service_pb2.GetUserRequest,
+        postil.v1.user_service_pb2.SingleUserResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.user_service_pb2.GetUserRequest,
+        postil.v1.user_service_pb2.SingleUserResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.user_service_pb2.GetUserRequest,
+        postil.v1.user_service_pb2.SingleUserResponse,
+    ],
+)
 
-class UsersStub:
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> UsersAsyncStub: ...
-    GetUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.GetUserRequest, _user_service_pb2.SingleUserResponse]
+class UsersStub(typing.Generic[_UsersGetUserType]):
+    @typing.overload
+    def __init__(self: UsersStub[
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.user_service_pb2.GetUserRequest,
+            postil.v1.user_service_pb2.SingleUserResponse,
+        ],
+    ], channel: grpc.Channel) -> None: ...
 
-@_typing.type_check_only
-class UsersAsyncStub(UsersStub):
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    GetUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.GetUserRequest, _user_service_pb2.SingleUserResponse]  # type: ignore[assignment]
+    @typing.overload
+    def __init__(self: UsersStub[
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.user_service_pb2.GetUserRequest,
+            postil.v1.user_service_pb2.SingleUserResponse,
+        ],
+    ], channel: grpc.aio.Channel) -> None: ...
 
-class UsersServicer(metaclass=_abc_1.ABCMeta):
-    @_abc_1.abstractmethod
+    GetUser: _UsersGetUserType
+
+UsersAsyncStub: typing_extensions.TypeAlias = UsersStub[
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.user_service_pb2.GetUserRequest,
+        postil.v1.user_service_pb2.SingleUserResponse,
+    ],
+]
+
+class UsersServicer(metaclass=abc.ABCMeta):
+    @abc.abstractmethod
     def GetUser(
         self,
-        request: _user_service_pb2.GetUserRequest,
+        request: postil.v1.user_service_pb2.GetUserRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_user_service_pb2.SingleUserResponse, _abc.Awaitable[_user_service_pb2.SingleUserResponse]]: ...
+    ) -> typing.Union[postil.v1.user_service_pb2.SingleUserResponse, collections.abc.Awaitable[postil.v1.user_service_pb2.SingleUserResponse]]: ...
 
-def add_UsersServicer_to_server(servicer: UsersServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_UsersServicer_to_server(servicer: UsersServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

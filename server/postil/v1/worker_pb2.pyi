@@ -3,48 +3,44 @@
 isort:skip_file
 """
 
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from postil.v1 import model_pb2 as _model_pb2
-from postil.v1 import user_pb2 as _user_pb2
-from postil.v1 import workflow_pb2 as _workflow_pb2
-import builtins as _builtins
+import builtins
+import google.protobuf.descriptor
+import google.protobuf.message
+import postil.v1.model_pb2
+import postil.v1.user_pb2
+import postil.v1.workflow_pb2
 import sys
-import typing as _typing
+import typing
 
 if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class Worker(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Worker(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    USER_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    WORKFLOW_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def user(self) -> _user_pb2.User: ...
-    @_builtins.property
-    def model(self) -> _model_pb2.Model: ...
-    @_builtins.property
-    def workflow(self) -> _workflow_pb2.Workflow: ...
+    USER_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
+    WORKFLOW_FIELD_NUMBER: builtins.int
+    @property
+    def user(self) -> postil.v1.user_pb2.User: ...
+    @property
+    def model(self) -> postil.v1.model_pb2.Model: ...
+    @property
+    def workflow(self) -> postil.v1.workflow_pb2.Workflow: ...
     def __init__(
         self,
         *,
-        user: _user_pb2.User | None = ...,
-        model: _model_pb2.Model | None = ...,
-        workflow: _workflow_pb2.Workflow | None = ...,
+        user: postil.v1.user_pb2.User | None = ...,
+        model: postil.v1.model_pb2.Model | None = ...,
+        workflow: postil.v1.workflow_pb2.Workflow | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "user", b"user", "worker", b"worker", "workflow", b"workflow"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "user", b"user", "worker", b"worker", "workflow", b"workflow"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_worker: _TypeAlias = _typing.Literal["user", "model", "workflow"]  # noqa: Y015
-    _WhichOneofArgType_worker: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_worker) -> _WhichOneofReturnType_worker | None: ...
+    def HasField(self, field_name: typing.Literal["model", b"model", "user", b"user", "worker", b"worker", "workflow", b"workflow"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model", b"model", "user", b"user", "worker", b"worker", "workflow", b"workflow"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["worker", b"worker"]) -> typing.Literal["user", "model", "workflow"] | None: ...
 
-Global___Worker: _TypeAlias = Worker  # noqa: Y015
+Global___Worker: typing_extensions.TypeAlias = Worker

@@ -3,33 +3,33 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import struct_pb2 as _struct_pb2
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from postil.v1 import common_pb2 as _common_pb2
-from postil.v1 import image_pb2 as _image_pb2
-from postil.v1 import model_pb2 as _model_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
+import google.protobuf.message
+import google.protobuf.struct_pb2
+import google.protobuf.timestamp_pb2
+import postil.v1.common_pb2
+import postil.v1.image_pb2
+import postil.v1.model_pb2
 import sys
-import typing as _typing
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 class _WorkflowModelUseCase:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
 
-class _WorkflowModelUseCaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WorkflowModelUseCase.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
+class _WorkflowModelUseCaseEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_WorkflowModelUseCase.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     WORKFLOW_MODEL_USE_CASE_NOT_SET: _WorkflowModelUseCase.ValueType  # 0
     CLASSIFICATION: _WorkflowModelUseCase.ValueType  # 1
     DETECTION: _WorkflowModelUseCase.ValueType  # 2
@@ -39,187 +39,174 @@ class WorkflowModelUseCase(_WorkflowModelUseCase, metaclass=_WorkflowModelUseCas
 WORKFLOW_MODEL_USE_CASE_NOT_SET: WorkflowModelUseCase.ValueType  # 0
 CLASSIFICATION: WorkflowModelUseCase.ValueType  # 1
 DETECTION: WorkflowModelUseCase.ValueType  # 2
-Global___WorkflowModelUseCase: _TypeAlias = WorkflowModelUseCase  # noqa: Y015
+Global___WorkflowModelUseCase: typing_extensions.TypeAlias = WorkflowModelUseCase
 
-@_typing.final
-class Workflow(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Workflow(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    APP_ID_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    NODES_FIELD_NUMBER: _builtins.int
-    METADATA_FIELD_NUMBER: _builtins.int
-    VISIBILITY_FIELD_NUMBER: _builtins.int
-    USER_ID_FIELD_NUMBER: _builtins.int
-    MODIFIED_AT_FIELD_NUMBER: _builtins.int
-    VERSION_FIELD_NUMBER: _builtins.int
-    IS_STARRED_FIELD_NUMBER: _builtins.int
-    STAR_COUNT_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    NOTES_FIELD_NUMBER: _builtins.int
-    USE_CASES_FIELD_NUMBER: _builtins.int
-    CHECK_CONSENTS_FIELD_NUMBER: _builtins.int
-    IMAGE_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    app_id: _builtins.str
-    user_id: _builtins.str
-    is_starred: _builtins.bool
-    star_count: _builtins.int
-    description: _builtins.str
-    notes: _builtins.str
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowNode]: ...
-    @_builtins.property
-    def metadata(self) -> _struct_pb2.Struct: ...
-    @_builtins.property
-    def visibility(self) -> _common_pb2.Visibility: ...
-    @_builtins.property
-    def modified_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
+    ID_FIELD_NUMBER: builtins.int
+    APP_ID_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    NODES_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    VISIBILITY_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    MODIFIED_AT_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    IS_STARRED_FIELD_NUMBER: builtins.int
+    STAR_COUNT_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    NOTES_FIELD_NUMBER: builtins.int
+    USE_CASES_FIELD_NUMBER: builtins.int
+    CHECK_CONSENTS_FIELD_NUMBER: builtins.int
+    IMAGE_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    app_id: builtins.str
+    user_id: builtins.str
+    is_starred: builtins.bool
+    star_count: builtins.int
+    description: builtins.str
+    notes: builtins.str
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def nodes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WorkflowNode]: ...
+    @property
+    def metadata(self) -> google.protobuf.struct_pb2.Struct: ...
+    @property
+    def visibility(self) -> postil.v1.common_pb2.Visibility: ...
+    @property
+    def modified_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
     def version(self) -> Global___WorkflowVersion: ...
-    @_builtins.property
-    def use_cases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def check_consents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def image(self) -> _image_pb2.Image: ...
+    @property
+    def use_cases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def check_consents(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def image(self) -> postil.v1.image_pb2.Image: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        app_id: _builtins.str = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        nodes: _abc.Iterable[Global___WorkflowNode] | None = ...,
-        metadata: _struct_pb2.Struct | None = ...,
-        visibility: _common_pb2.Visibility | None = ...,
-        user_id: _builtins.str = ...,
-        modified_at: _timestamp_pb2.Timestamp | None = ...,
+        id: builtins.str = ...,
+        app_id: builtins.str = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        nodes: collections.abc.Iterable[Global___WorkflowNode] | None = ...,
+        metadata: google.protobuf.struct_pb2.Struct | None = ...,
+        visibility: postil.v1.common_pb2.Visibility | None = ...,
+        user_id: builtins.str = ...,
+        modified_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         version: Global___WorkflowVersion | None = ...,
-        is_starred: _builtins.bool = ...,
-        star_count: _builtins.int = ...,
-        description: _builtins.str = ...,
-        notes: _builtins.str = ...,
-        use_cases: _abc.Iterable[_builtins.str] | None = ...,
-        check_consents: _abc.Iterable[_builtins.str] | None = ...,
-        image: _image_pb2.Image | None = ...,
+        is_starred: builtins.bool = ...,
+        star_count: builtins.int = ...,
+        description: builtins.str = ...,
+        notes: builtins.str = ...,
+        use_cases: collections.abc.Iterable[builtins.str] | None = ...,
+        check_consents: collections.abc.Iterable[builtins.str] | None = ...,
+        image: postil.v1.image_pb2.Image | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "image", b"image", "metadata", b"metadata", "modified_at", b"modified_at", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "check_consents", b"check_consents", "created_at", b"created_at", "description", b"description", "id", b"id", "image", b"image", "is_starred", b"is_starred", "metadata", b"metadata", "modified_at", b"modified_at", "nodes", b"nodes", "notes", b"notes", "star_count", b"star_count", "use_cases", b"use_cases", "user_id", b"user_id", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "image", b"image", "metadata", b"metadata", "modified_at", b"modified_at", "version", b"version", "visibility", b"visibility"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["app_id", b"app_id", "check_consents", b"check_consents", "created_at", b"created_at", "description", b"description", "id", b"id", "image", b"image", "is_starred", b"is_starred", "metadata", b"metadata", "modified_at", b"modified_at", "nodes", b"nodes", "notes", b"notes", "star_count", b"star_count", "use_cases", b"use_cases", "user_id", b"user_id", "version", b"version", "visibility", b"visibility"]) -> None: ...
 
-Global___Workflow: _TypeAlias = Workflow  # noqa: Y015
+Global___Workflow: typing_extensions.TypeAlias = Workflow
 
-@_typing.final
-class WorkflowNode(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class WorkflowNode(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    NODE_INPUTS_FIELD_NUMBER: _builtins.int
-    SUPPRESS_OUTPUT_FIELD_NUMBER: _builtins.int
-    OUTPUT_INFO_OVERRIDE_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    suppress_output: _builtins.bool
-    @_builtins.property
-    def model(self) -> _model_pb2.Model: ...
-    @_builtins.property
-    def node_inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeInput]: ...
-    @_builtins.property
-    def output_info_override(self) -> _model_pb2.OutputInfo: ...
+    ID_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
+    NODE_INPUTS_FIELD_NUMBER: builtins.int
+    SUPPRESS_OUTPUT_FIELD_NUMBER: builtins.int
+    OUTPUT_INFO_OVERRIDE_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    suppress_output: builtins.bool
+    @property
+    def model(self) -> postil.v1.model_pb2.Model: ...
+    @property
+    def node_inputs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___NodeInput]: ...
+    @property
+    def output_info_override(self) -> postil.v1.model_pb2.OutputInfo: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        model: _model_pb2.Model | None = ...,
-        node_inputs: _abc.Iterable[Global___NodeInput] | None = ...,
-        suppress_output: _builtins.bool = ...,
-        output_info_override: _model_pb2.OutputInfo | None = ...,
+        id: builtins.str = ...,
+        model: postil.v1.model_pb2.Model | None = ...,
+        node_inputs: collections.abc.Iterable[Global___NodeInput] | None = ...,
+        suppress_output: builtins.bool = ...,
+        output_info_override: postil.v1.model_pb2.OutputInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "output_info_override", b"output_info_override"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "model", b"model", "node_inputs", b"node_inputs", "output_info_override", b"output_info_override", "suppress_output", b"suppress_output"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["model", b"model", "output_info_override", b"output_info_override"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "model", b"model", "node_inputs", b"node_inputs", "output_info_override", b"output_info_override", "suppress_output", b"suppress_output"]) -> None: ...
 
-Global___WorkflowNode: _TypeAlias = WorkflowNode  # noqa: Y015
+Global___WorkflowNode: typing_extensions.TypeAlias = WorkflowNode
 
-@_typing.final
-class NodeInput(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class NodeInput(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NODE_ID_FIELD_NUMBER: _builtins.int
-    node_id: _builtins.str
+    NODE_ID_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
     def __init__(
         self,
         *,
-        node_id: _builtins.str = ...,
+        node_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["node_id", b"node_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["node_id", b"node_id"]) -> None: ...
 
-Global___NodeInput: _TypeAlias = NodeInput  # noqa: Y015
+Global___NodeInput: typing_extensions.TypeAlias = NodeInput
 
-@_typing.final
-class WorkflowVersion(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class WorkflowVersion(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    MODIFIED_AT_FIELD_NUMBER: _builtins.int
-    VISIBILITY_FIELD_NUMBER: _builtins.int
-    NODES_FIELD_NUMBER: _builtins.int
-    METADATA_FIELD_NUMBER: _builtins.int
-    APP_ID_FIELD_NUMBER: _builtins.int
-    USER_ID_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    LICENSE_FIELD_NUMBER: _builtins.int
-    IS_DEPRECATED_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    workflow_id: _builtins.str
-    app_id: _builtins.str
-    user_id: _builtins.str
-    description: _builtins.str
-    license: _builtins.str
-    is_deprecated: _builtins.bool
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def modified_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def visibility(self) -> _common_pb2.Visibility: ...
-    @_builtins.property
-    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowNode]: ...
-    @_builtins.property
-    def metadata(self) -> _struct_pb2.Struct: ...
+    ID_FIELD_NUMBER: builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    MODIFIED_AT_FIELD_NUMBER: builtins.int
+    VISIBILITY_FIELD_NUMBER: builtins.int
+    NODES_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    APP_ID_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    LICENSE_FIELD_NUMBER: builtins.int
+    IS_DEPRECATED_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    workflow_id: builtins.str
+    app_id: builtins.str
+    user_id: builtins.str
+    description: builtins.str
+    license: builtins.str
+    is_deprecated: builtins.bool
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def modified_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def visibility(self) -> postil.v1.common_pb2.Visibility: ...
+    @property
+    def nodes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WorkflowNode]: ...
+    @property
+    def metadata(self) -> google.protobuf.struct_pb2.Struct: ...
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        workflow_id: _builtins.str = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        modified_at: _timestamp_pb2.Timestamp | None = ...,
-        visibility: _common_pb2.Visibility | None = ...,
-        nodes: _abc.Iterable[Global___WorkflowNode] | None = ...,
-        metadata: _struct_pb2.Struct | None = ...,
-        app_id: _builtins.str = ...,
-        user_id: _builtins.str = ...,
-        description: _builtins.str = ...,
-        license: _builtins.str = ...,
-        is_deprecated: _builtins.bool = ...,
+        id: builtins.str = ...,
+        workflow_id: builtins.str = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        modified_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        visibility: postil.v1.common_pb2.Visibility | None = ...,
+        nodes: collections.abc.Iterable[Global___WorkflowNode] | None = ...,
+        metadata: google.protobuf.struct_pb2.Struct | None = ...,
+        app_id: builtins.str = ...,
+        user_id: builtins.str = ...,
+        description: builtins.str = ...,
+        license: builtins.str = ...,
+        is_deprecated: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "metadata", b"metadata", "modified_at", b"modified_at", "visibility", b"visibility"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "created_at", b"created_at", "description", b"description", "id", b"id", "is_deprecated", b"is_deprecated", "license", b"license", "metadata", b"metadata", "modified_at", b"modified_at", "nodes", b"nodes", "user_id", b"user_id", "visibility", b"visibility", "workflow_id", b"workflow_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "metadata", b"metadata", "modified_at", b"modified_at", "visibility", b"visibility"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["app_id", b"app_id", "created_at", b"created_at", "description", b"description", "id", b"id", "is_deprecated", b"is_deprecated", "license", b"license", "metadata", b"metadata", "modified_at", b"modified_at", "nodes", b"nodes", "user_id", b"user_id", "visibility", b"visibility", "workflow_id", b"workflow_id"]) -> None: ...
 
-Global___WorkflowVersion: _TypeAlias = WorkflowVersion  # noqa: Y015
+Global___WorkflowVersion: typing_extensions.TypeAlias = WorkflowVersion
