@@ -1,0 +1,114 @@
+# Everything a contributor runs. `make` alone lists the targets; `make run` and `make test` are all a user needs.
+# Installation steps leave stamps in .venv, so that a second `make run` starts at once.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.stamp
+CACHE  := .cache
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+BUF_VERSION      := 1.75.0
+GRPCURL_VERSION  := v1.9.4
+CLARIFAI_VERSION := 12.6.0
+CLARIFAI_VENV    := $(CACHE)/venvs/clarifai-grpc-$(CLARIFAI_VERSION)
+
+# Given on the command line: make run ARGS="--data-dir /srv/postil", make test ARGS="-k search -x"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run demo test verify fix protos bench bench-peers clean install \
+        verify-ruff verify-mypy verify-protos verify-shell fix-ruff grpcurl published-clients
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- use it ---------------------------------------------------------------------------------------------------------
+
+run: $(STAMP)-server ## install what is missing, then serve on 127.0.0.1:18080
+	@exec $(BIN)/postil serve $(ARGS)
+
+demo: $(STAMP)-demo ## start a server, post real pictures, label, search, show what was found, stop
+	@exec $(BIN)/postil demo $(ARGS)
+
+# --- work on it -----------------------------------------------------------------------------------------------------
+
+install: $(STAMP)-server $(STAMP)-test $(STAMP)-verify ## install everything a contributor needs
+
+test: $(STAMP)-test ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+verify: verify-ruff verify-mypy verify-protos verify-shell ## every check that is not a test
+
+fix: fix-ruff ## repair what can be repaired
+
+verify-ruff: $(STAMP)-verify
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+fix-ruff: $(STAMP)-verify
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+verify-mypy: $(STAMP)-verify $(STAMP)-test
+	$(BIN)/mypy
+
+verify-protos: $(STAMP)-verify $(CACHE)/npm/node_modules/.bin/buf
+	BUF=$(abspath $(CACHE)/npm/node_modules/.bin/buf) tools/check_protos.sh $(BIN)/python
+
+verify-shell:
+	@for script in tools/*.sh .ci/run clients/shell/*.sh; do bash -n $$script || exit 1; done
+
+protos: $(STAMP)-verify ## regenerate the stubs in server/postil/v1 from protos/
+	$(BIN)/python tools/gen_protos.py
+
+bench: $(STAMP)-test ## measure speed and memory against the floor; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: $(STAMP)-test ## the same load on other systems, those that are installed
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
+clean: ## remove the environment and every cache; data directories stay
+	rm -rf $(VENV) $(CACHE) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	find server clients tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- installation ---------------------------------------------------------------------------------------------------
+
+$(STAMP)-venv: tools/prereqs.sh
+	@bash tools/prereqs.sh $(PYTHON)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet --upgrade 'pip>=25.1'  # dependency groups
+	@touch $@
+
+$(STAMP)-server: $(STAMP)-venv pyproject.toml
+	@echo "installing Postil into $(VENV) (hnswlib is compiled: about a minute)"
+	@$(PIP) install --quiet --editable '.[server]'
+	@touch $@
+
+$(STAMP)-demo $(STAMP)-test $(STAMP)-verify: $(STAMP)-%: $(STAMP)-server
+	@echo "installing what $* needs"
+	@$(PIP) install --quiet --group $*
+	@touch $@
+
+# --- other people's tools, pinned -----------------------------------------------------------------------------------
+
+$(CACHE)/npm/node_modules/.bin/buf: Makefile
+	@command -v npm >/dev/null || { echo "buf comes from npm: apt-get install -y npm (brew install node)" >&2; exit 1; }
+	@npm install --silent --no-audit --no-fund --prefix $(CACHE)/npm @bufbuild/buf@$(BUF_VERSION)
+	@touch $@
+
+grpcurl: $(CACHE)/bin/grpcurl-$(GRPCURL_VERSION) ## build the grpcurl that the tests use (needs go)
+
+$(CACHE)/bin/grpcurl-$(GRPCURL_VERSION):
+	@command -v go >/dev/null || { echo "grpcurl is built with go: apt-get install -y golang (brew install go)" >&2; exit 1; }
+	GOBIN=$(abspath $(CACHE)/bin) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION)
+	@cp $(CACHE)/bin/grpcurl $@
+
+published-clients: $(CLARIFAI_VENV)/.stamp ## install the vendor's client, in its own environment, for the tests
+
+$(CLARIFAI_VENV)/.stamp:
+	@bash tools/prereqs.sh $(PYTHON)
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet clarifai-grpc==$(CLARIFAI_VERSION)
+	@touch $@
