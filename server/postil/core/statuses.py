@@ -180,7 +180,7 @@ def http_status(code: Code) -> int:
 
 def good(code: Code) -> bool:
     """Whether an item with this code is kept or under way, as opposed to refused or failed."""
-    return http_status(code) == 200  # noqa: PLR2004 - the HTTP status "OK"
+    return http_status(code) == 200
 
 
 def status(code: Code, details: str = "", notes: str = "") -> Status:

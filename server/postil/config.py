@@ -1,0 +1,194 @@
+"""Settings: one frozen `Config`, whose fields are the only table of names, defaults, parsers and help texts.
+
+Command-line options, `POSTIL_*` variables and the documentation derive from it. The only reader of the environment.
+"""
+
+# ruff: noqa: RUF009 - `_setting` is dataclasses.field with the columns of the table
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+PREFIX = "POSTIL_"
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used. The text is one line for the person who set it."""
+
+
+class Address(NamedTuple):
+    """Where a door listens. Port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only programs on this machine can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"{text!r} is not HOST:PORT, for example 127.0.0.1:18080 or [::1]:0")
+    return Address(host, int(port))
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text.strip())
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not a network in CIDR notation, for example 192.168.0.0/16 ({error})") from None
+
+
+def _count(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.strip().isdecimal() or not lowest <= int(text) <= highest:
+            raise ConfigError(f"{text!r} is not a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return parse
+
+
+def _choice(*names: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in names:
+            raise ConfigError(f"{text!r} is none of {', '.join(names)}")
+        return text.lower()
+
+    return parse
+
+
+def _flag(text: str) -> bool:
+    return _choice("0", "1", "false", "true", "no", "yes")(text) in {"1", "true", "yes"}
+
+
+def _base_url(text: str) -> str:
+    if text and not text.startswith(("http://", "https://")):
+        raise ConfigError(f"{text!r} is not a URL, for example https://postil.example.org")
+    return text.rstrip("/")
+
+
+def _directory(text: str) -> Path:
+    if not text:
+        raise ConfigError("the data directory has no name")
+    return Path(text).expanduser()
+
+
+def _setting(default: Any, parse: Callable[[str], Any], text: str, metavar: str = "", *, many: bool = False) -> Any:
+    """One row of the table. `many`: repeatable on the command line, separated by commas in the environment."""
+    shown = {"parse": parse, "help": text, "metavar": metavar, "many": many}
+    return dataclasses.field(default=default, metadata=shown)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that can be set."""
+
+    data_dir: Path = _setting(Path("postil-data"), _directory, "Directory of everything that is kept.", "DIR")
+    grpc: Address = _setting(
+        Address("127.0.0.1", 18080), _address, "Where gRPC listens; port 0 picks one.", "HOST:PORT"
+    )
+    http: Address = _setting(
+        Address("127.0.0.1", 18081), _address, "Where HTTP (health, metrics, media) listens.", "HOST:PORT"
+    )
+    public_url: str = _setting(
+        "",
+        _base_url,
+        "Base of the URLs given to clients for hosted media; default: http:// and the HTTP address.",
+        "URL",
+    )
+    insecure_open: bool = _setting(
+        default=False, parse=_flag, text="Allow listening beyond this machine although no keys protect the server."
+    )
+    fetch_allow: tuple[Network, ...] = _setting(
+        (), _network, "Private or loopback network that input URLs may point into. Repeatable.", "CIDR", many=True
+    )
+    threads: int = _setting(32, _count(1, 1024), "Calls worked on at once; the others wait.", "N")
+    max_calls: int = _setting(512, _count(1, 1_000_000), "Calls accepted at once, waiting ones included.", "N")
+    max_message_mb: int = _setting(256, _count(1, 2047), "Largest request or response, in MiB.", "MIB")
+    max_inflight_mb: int = _setting(1024, _count(1, 1_000_000), "Requests worked on at once, in MiB together.", "MIB")
+    embed_threads: int = _setting(0, _count(0, 256), "Threads that embed; 0: as many as there are cores.", "N")
+    picture_model: str = _setting("", str, "ONNX picture encoder to use beside the built-in one.", "FILE")
+    text_model: str = _setting("", str, "ONNX text encoder to use beside the built-in one.", "FILE")
+    drain_s: int = _setting(7, _count(0, 600), "Time for running calls to finish on SIGTERM, in seconds.", "SECONDS")
+    log_level: str = _setting(
+        "info", _choice("debug", "info", "warning", "error"), "Least severity logged; debug logs every call.", "LEVEL"
+    )
+    log_format: str = _setting(
+        "auto", _choice("auto", "console", "json"), "auto: console on a terminal, else json.", "FORMAT"
+    )
+
+
+def settings() -> list[dataclasses.Field[Any]]:
+    """The rows of the table, in order."""
+    return list(dataclasses.fields(Config))
+
+
+def load(given: Mapping[str, str | tuple[str, ...] | None], environment: Mapping[str, str] | None = None) -> Config:
+    """Builds the settings: what was given wins over `POSTIL_*` variables, those over defaults.
+
+    Args:
+        given: Field name to text, or texts for repeatable settings; None and () mean not given.
+        environment: Variables; those of the process by default.
+
+    Raises:
+        ConfigError: A value cannot be read or the settings do not go together.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    for row in settings():
+        source, text = "--" + row.name.replace("_", "-"), given.get(row.name)
+        if text is None or text == ():
+            source, text = PREFIX + row.name.upper(), environment.get(PREFIX + row.name.upper())
+            if text is not None and row.metadata["many"]:
+                text = tuple(part for part in text.split(",") if part.strip())
+        if text is not None:
+            values[row.name] = _parse(row, source, text)
+    config = Config(**values)
+    _check(config)
+    return config
+
+
+def _parse(row: dataclasses.Field[Any], source: str, text: str | tuple[str, ...]) -> Any:
+    parse = row.metadata["parse"]
+    try:
+        return tuple(parse(part) for part in text) if isinstance(text, tuple) else parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def _check(config: Config) -> None:
+    for name, address in (("--grpc", config.grpc), ("--http", config.http)):
+        if not address.loopback and not config.insecure_open:
+            raise ConfigError(
+                f"{name} {address} can be reached from other machines, and no keys protect this server yet. "
+                "Listen on 127.0.0.1, or say --insecure-open if everybody who can connect may read and change all data."
+            )
+
+
+def reference() -> str:
+    """The table as Markdown, for the documentation."""
+    lines = ["| option | variable | default | meaning |", "|---|---|---|---|"]
+    for row in settings():
+        option = f"--{row.name.replace('_', '-')} {row.metadata['metavar']}".strip()
+        default = "" if row.default in ("", (), False) else f"`{row.default}`"
+        lines.append(f"| `{option}` | `{PREFIX}{row.name.upper()}` | {default} | {row.metadata['help']} |")
+    return "\n".join(lines) + "\n"
