@@ -1,0 +1,171 @@
+"""Finishing inputs that were accepted as pending: fetch, open, embed, write.
+
+The queue is the rows themselves (status 30001), so a restart goes on where it stopped, and an input is finished or
+failed exactly once however often its work is begun.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from postil.core import records, statuses
+from postil.core.drafts import MEDIA, Draft
+from postil.core.hosting import digest_of
+from postil.core.intake import Intake
+from postil.core.spaces import Spaces
+from postil.core.vectors import SpaceVector
+from postil.errors import Failure
+from postil.store.base import InputRecord, Store, Transaction
+from postil.v1.data_pb2 import Data
+from postil.v1.input_pb2 import Input
+from postil.v1.status_code_pb2 import StatusCode
+
+_AT_ONCE = 4  # fetches wait on the network, so more than there are cores
+_EMBED_SECONDS = 600.0
+_LOOK_AGAIN_SECONDS = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class Processing:
+    """The workers behind pending inputs.
+
+    Args:
+        store: Where they are.
+        intake: Opens and embeds media.
+        fetch: URL to bytes; raises Failure.
+    """
+
+    def __init__(self, store: Store, intake: Intake, fetch: Callable[[str], bytes]) -> None:
+        self._store = store
+        self._intake = intake
+        self._fetch = fetch
+        self._work = threading.Event()
+        self._stopping = threading.Event()
+        self._busy: set[int] = set()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="processing")
+        self._thread = threading.Thread(target=self._run, name="processing", daemon=True)
+
+    def start(self) -> None:
+        """Begins with what an earlier run left pending."""
+        self._work.set()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Says that there may be new pending inputs."""
+        self._work.set()
+
+    def close(self) -> None:
+        """Lets running work end; the rest stays pending."""
+        self._stopping.set()
+        self._work.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._work.wait(_LOOK_AGAIN_SECONDS)
+            self._work.clear()
+            try:
+                self._begin()
+            except Exception:  # the thread must outlive a passing fault of the store
+                _log.exception("cannot look for pending inputs")
+
+    def _begin(self) -> None:
+        with self._lock:
+            room = 2 * _AT_ONCE - len(self._busy)
+            busy = len(self._busy)
+        if room <= 0:
+            return
+        for app, record in self._store.read().pending_inputs(busy + room):
+            with self._lock:
+                if record.row in self._busy or len(self._busy) >= 2 * _AT_ONCE:
+                    continue
+                self._busy.add(record.row)
+            self._pool.submit(self._one, app, record)
+
+    def _one(self, app: int, record: InputRecord) -> None:
+        try:
+            if not self._stopping.is_set():
+                self._finish(app, record)
+        except Exception:
+            _log.exception("input %s could not be finished", record.id)
+            self._fail(app, record, Failure(StatusCode.INPUT_FAILED, f"input {record.id!r} could not be processed"))
+        finally:
+            with self._lock:
+                self._busy.discard(record.row)
+            self._work.set()
+
+    def _finish(self, app: int, record: InputRecord) -> None:
+        made = self._draft(record)
+        if made.failure is None:
+            self._intake.take([made])
+        if made.failure is None and made.embedding is not None:
+            spec, future, position = made.embedding
+            vector = future.result(timeout=_EMBED_SECONDS)[position]
+            made.vectors.append(SpaceVector(spec.version_id, spec.model_id, spec.kind, vector))
+        if made.failure is not None:
+            self._fail(app, record, made.failure)
+        else:
+            self._store.write(lambda tx: _complete(tx, app, record.id, made))
+
+    def _draft(self, record: InputRecord) -> Draft:
+        message = Input.FromString(record.message)
+        medium = next(name for name in MEDIA if message.data.HasField(name))
+        made = Draft(f"input {record.id!r}", message, Data(), medium)
+        stored = getattr(message.data, medium)
+        digest = digest_of(stored.hosted)
+        try:
+            kept = self._intake.blob(digest) if digest else None
+            if kept is not None:
+                made.content = kept
+            elif medium == "text" and stored.raw:
+                made.content = stored.raw.encode()
+            else:
+                made.content = self._fetch(stored.url)
+        except Failure as failure:
+            made.failure = Failure(failure.code, f"{made.where}: {failure.details}", failure.notes)
+        return made
+
+    def _fail(self, app: int, record: InputRecord, failure: Failure) -> None:
+        self._store.write(lambda tx: _record_failure(tx, app, record.id, failure))
+
+
+def _still_pending(tx: Transaction, app: int, input_id: str) -> InputRecord | None:
+    record = tx.input(app, input_id)
+    pending = (StatusCode.INPUT_PENDING, StatusCode.INPUT_IN_PROGRESS)
+    return record if record is not None and record.status in pending else None
+
+
+def _complete(tx: Transaction, app: int, input_id: str, made: Draft) -> None:
+    """Writes a finished input; labels that were patched in meanwhile stay."""
+    record = _still_pending(tx, app, input_id)
+    if record is None:
+        return
+    spaces = Spaces(tx, app)
+    problem = spaces.problem(made.vectors)
+    if problem:
+        _record_failure(tx, app, input_id, Failure(StatusCode.INPUT_FAILED, f"input {input_id!r}: {problem}"))
+        return
+    message = Input.FromString(record.message)
+    getattr(message.data, made.medium).CopyFrom(getattr(made.message.data, made.medium))
+    body = records.input_body(message)
+    stored = records.input_message(body, StatusCode.INPUT_SUCCESS, record.created_us, tx.now_us)
+    tx.update_input(record.row, stored, status=StatusCode.INPUT_SUCCESS, blobs=made.blobs)
+    spaces.add(record.anchor, made.vectors)
+    spaces.write()
+
+
+def _record_failure(tx: Transaction, app: int, input_id: str, failure: Failure) -> None:
+    record = _still_pending(tx, app, input_id)
+    if record is None:
+        return
+    message = Input.FromString(record.message)
+    message.status.CopyFrom(statuses.of_failure(failure))
+    message.modified_at.FromMicroseconds(tx.now_us)
+    tx.update_input(record.row, message.SerializeToString(), status=failure.code)
