@@ -198,7 +198,7 @@ def test_times_out(canned: Canned) -> None:
     with Client(canned.target, timeout=0.3) as client, pytest.raises(grpc.RpcError) as caught:
         client.get("i1")
     context_wait.set_result(None)
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def test_walks_all_inputs_by_last_id(canned: Canned, client: Client) -> None:
