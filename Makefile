@@ -8,9 +8,9 @@ STAMP  := $(VENV)/.stamp
 CACHE  := .cache
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-BUF_VERSION      := 1.75.0
 GRPCURL_VERSION  := v1.9.4
 CLARIFAI_VERSION := 12.6.0
+BUF              := tools/buf/node_modules/.bin/buf
 CLARIFAI_VENV    := $(CACHE)/venvs/clarifai-grpc-$(CLARIFAI_VERSION)
 
 # Given on the command line: make run ARGS="--data-dir /srv/postil", make test ARGS="-k search -x"
@@ -19,7 +19,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run demo test verify fix protos bench bench-peers clean install \
-        verify-ruff verify-mypy verify-protos verify-shell fix-ruff grpcurl published-clients
+        verify-ruff verify-mypy verify-protos verify-docs verify-shell fix-ruff fix-docs grpcurl published-clients
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,9 +39,9 @@ install: $(STAMP)-server $(STAMP)-test $(STAMP)-verify ## install everything a c
 test: $(STAMP)-test ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
-verify: verify-ruff verify-mypy verify-protos verify-shell ## every check that is not a test
+verify: verify-ruff verify-mypy verify-protos verify-docs verify-shell ## every check that is not a test
 
-fix: fix-ruff ## repair what can be repaired
+fix: fix-ruff fix-docs ## repair what can be repaired
 
 verify-ruff: $(STAMP)-verify
 	$(BIN)/ruff check .
@@ -54,14 +54,22 @@ fix-ruff: $(STAMP)-verify
 verify-mypy: $(STAMP)-verify $(STAMP)-test
 	$(BIN)/mypy
 
-verify-protos: $(STAMP)-verify $(CACHE)/npm/node_modules/.bin/buf
-	BUF=$(abspath $(CACHE)/npm/node_modules/.bin/buf) tools/check_protos.sh $(BIN)/python
+verify-protos: $(STAMP)-verify $(BUF)
+	$(BUF) lint protos
+	$(BUF) breaking protos --against protos/baseline.binpb
+	$(BIN)/python tools/protos.py --check
+
+verify-docs: $(STAMP)-verify
+	$(BIN)/python tools/docs.py --check
+
+fix-docs: $(STAMP)-verify
+	$(BIN)/python tools/docs.py
 
 verify-shell:
 	@for script in tools/*.sh .ci/run clients/shell/*.sh; do bash -n $$script || exit 1; done
 
 protos: $(STAMP)-verify ## regenerate the stubs in server/postil/v1 from protos/
-	$(BIN)/python tools/gen_protos.py
+	$(BIN)/python tools/protos.py $(ARGS)
 
 bench: $(STAMP)-test ## measure speed and memory against the floor; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -70,7 +78,7 @@ bench-peers: $(STAMP)-test ## the same load on other systems, those that are ins
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 clean: ## remove the environment and every cache; data directories stay
-	rm -rf $(VENV) $(CACHE) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf $(VENV) $(CACHE) tools/buf/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find server clients tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- installation ---------------------------------------------------------------------------------------------------
@@ -93,9 +101,9 @@ $(STAMP)-demo $(STAMP)-test $(STAMP)-verify: $(STAMP)-%: $(STAMP)-server
 
 # --- other people's tools, pinned -----------------------------------------------------------------------------------
 
-$(CACHE)/npm/node_modules/.bin/buf: Makefile
+$(BUF): tools/buf/package-lock.json
 	@command -v npm >/dev/null || { echo "buf comes from npm: apt-get install -y npm (brew install node)" >&2; exit 1; }
-	@npm install --silent --no-audit --no-fund --prefix $(CACHE)/npm @bufbuild/buf@$(BUF_VERSION)
+	@npm ci --silent --no-audit --no-fund --prefix tools/buf
 	@touch $@
 
 grpcurl: $(CACHE)/bin/grpcurl-$(GRPCURL_VERSION) ## build the grpcurl that the tests use (needs go)
