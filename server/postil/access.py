@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from postil import errors
+from postil.core import ids
 from postil.core.call import PUBLIC_APP, PUBLIC_USER
 from postil.store.base import AppRecord
 from postil.v1.common_pb2 import UserAppIDSet
 
 DEFAULT_USER = "postil"
 DEFAULT_APP = "main"
-MAX_ID = 48
 _REMEMBERED = 10_000
 
 
@@ -106,8 +106,8 @@ class Access:
         if key == (PUBLIC_USER, PUBLIC_APP):
             return Place(PUBLIC_USER, None, public=True)
         user_id, app_id = key
-        _check_id("user_id", user_id)
-        _check_id("app_id", app_id)
+        ids.check("user", user_id, "user_app_id")
+        ids.check("app", app_id, "user_app_id")
         before = self._forgotten
         app = self._apps.resolve(user_id, app_id, create)
         if app is None:
@@ -125,13 +125,5 @@ class Access:
 def _user_id(caller: Caller, named: str) -> str:
     if named in {"", "me"}:
         return caller.user_id
-    _check_id("user_id", named)
+    ids.check("user", named, "user_app_id")
     return named
-
-
-def _check_id(field: str, value: str) -> None:
-    if not 1 <= len(value) <= MAX_ID or "/" in value or not value.isprintable():
-        shown = value if len(value) <= MAX_ID else value[:MAX_ID] + "..."
-        raise errors.invalid_request(
-            f"user_app_id.{field} {shown!r} is not an id: 1 to {MAX_ID} characters, no slash, no control characters."
-        )

@@ -1,0 +1,233 @@
+"""One path for every call, whatever door it came through: limit, parse, authenticate, resolve the app, call the
+servicer, map errors to `response.status`, count, log.
+
+Every search pays for this file: it must stay below 40 µs of Python on the happy path (benchmarks/dispatcher.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Any
+
+from google.protobuf.message import DecodeError, Message
+
+from postil import logs
+from postil.access import Access, Place
+from postil.core import statuses
+from postil.core.call import Call
+from postil.doors.rpc.limits import Limits
+from postil.doors.rpc.methods import Method, Scope
+from postil.errors import Failure
+from postil.metrics import Metrics
+from postil.v1.status_code_pb2 import StatusCode
+from postil.v1.status_pb2 import Status
+
+Handler = Callable[[Call, Any], Message | bytes]
+Metadata = Iterable[tuple[str, str | bytes]]
+
+_PREFIX_KEY = "x-clarifai-request-id-prefix"
+_PREFIX_LENGTH = 96
+_OK = statuses.status(StatusCode.SUCCESS)
+_SLOW_S = 2.0
+_NOWHERE = Place("", None)
+
+log = logs.get(__name__)
+_level = logging.getLogger(__name__)  # asked before a line is put together: structlog's own filter costs ten times more
+
+
+class Reason(Enum):
+    """Why a call never reached a servicer. Trouble of transport, so each door answers in its protocol's own way."""
+
+    UNIMPLEMENTED = "unimplemented"
+    EXHAUSTED = "exhausted"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+
+
+class Refused(Exception):
+    """A call that is not worked on."""
+
+    def __init__(self, reason: Reason, details: str) -> None:
+        super().__init__(details)
+        self.reason = reason
+        self.details = details
+
+
+class _Route:
+    """An RPC with its handler and its metrics, bound once."""
+
+    __slots__ = ("calls", "create", "failed", "handler", "message", "method", "observe", "parse", "scope", "succeeded")
+
+    def __init__(self, method: Method, handler: Handler, metrics: Metrics) -> None:
+        self.method = method
+        self.handler = handler
+        self.parse: Callable[[bytes], Any] = method.request.FromString
+        self.scope = method.scope
+        self.create = method.creates_app
+        self.calls = metrics.calls
+        self.succeeded = metrics.calls.labels(method.name, str(StatusCode.SUCCESS)).inc
+        self.observe = metrics.seconds.labels(method.name).observe
+
+    def count(self, code: int) -> None:
+        """One more call that ended with this code."""
+        if code == StatusCode.SUCCESS:
+            self.succeeded()
+        else:
+            self.calls.labels(self.method.name, str(code)).inc()
+
+
+class Dispatcher:
+    """Calls RPCs by name. Thread-safe.
+
+    Args:
+        methods: Every RPC of the contract.
+        handlers: RPC name to the servicer's method, for those that are built.
+        access: Callers and apps.
+        limits: Room for calls.
+        metrics: Counters.
+    """
+
+    def __init__(
+        self,
+        methods: Mapping[str, Method],
+        handlers: Mapping[str, Handler],
+        access: Access,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> None:
+        unknown = handlers.keys() - methods.keys()
+        if unknown:
+            raise ValueError(f"the contract has no RPC {', '.join(sorted(unknown))}")
+        self._routes = {name: _Route(methods[name], handler, metrics) for name, handler in handlers.items()}
+        self._access = access
+        self._limits = limits
+        self._refusals = metrics.refused
+
+    def call(
+        self,
+        method: str,
+        request: bytes,
+        metadata: Metadata = (),
+        deadline: float | None = None,
+        active: Callable[[], bool] = lambda: True,
+    ) -> bytes:
+        """Runs one call to its end.
+
+        Args:
+            method: RPC name, for example "PostAnnotations".
+            request: The serialized request message.
+            metadata: Lower-case keys and values.
+            deadline: `time.monotonic()` seconds by which the caller wants an answer, or None.
+            active: False once the caller has gone.
+
+        Returns:
+            The serialized response message; its `status` says how it went.
+
+        Raises:
+            Refused: The call was not worked on.
+        """
+        route = self._routes.get(method)
+        if route is None:
+            raise self._refuse(Reason.UNIMPLEMENTED, f"{method} is not served by this version of Postil.")
+        size = len(request)
+        if not self._limits.enter(size):
+            raise self._refuse(Reason.EXHAUSTED, "The server is working on as much as it can. Try again in a moment.")
+        try:
+            started = time.monotonic()
+            if deadline is not None and deadline <= started:
+                raise self._refuse(Reason.TIMED_OUT, "The deadline had passed before the call was begun.")
+            return self._run(route, request, metadata, deadline, active, started)
+        finally:
+            self._limits.leave(size)
+
+    def _run(
+        self,
+        route: _Route,
+        request: bytes,
+        metadata: Metadata,
+        deadline: float | None,
+        active: Callable[[], bool],
+        started: float,
+    ) -> bytes:
+        request_id, authorization = _credentials(metadata)
+        try:
+            message = route.parse(request)
+            place = self._place(route, message, authorization)
+            call = Call(request_id, place.user_id, place.app, place.public, deadline, active)
+            answer = route.handler(call, message)
+            if isinstance(answer, bytes):
+                code, body = int(StatusCode.SUCCESS), answer
+            else:
+                code, body = _finish(answer, request_id)
+        except Refused:
+            raise
+        except DecodeError as error:
+            code, body = _failed(route, request_id, _undecodable(route, error))
+        except Failure as failure:
+            code, body = _failed(route, request_id, statuses.of_failure(failure))
+        except Exception as error:  # noqa: BLE001 - the last line of defence: one call fails, the server goes on
+            code, body = _failed(route, request_id, _unexpected(route, request_id, error))
+        _record(route, request_id, code, time.monotonic() - started)
+        return body
+
+    def _place(self, route: _Route, message: Any, authorization: str) -> Place:
+        caller = self._access.caller(authorization)
+        if route.scope is Scope.APP:
+            return self._access.app(caller, message.user_app_id, create=route.create)
+        return _NOWHERE if route.scope is Scope.NONE else self._access.user(caller, message.user_app_id)
+
+    def _refuse(self, reason: Reason, details: str) -> Refused:
+        self._refusals.labels(reason.value).inc()
+        return Refused(reason, details)
+
+
+def _credentials(metadata: Metadata) -> tuple[str, str]:
+    """The call's id, with the caller's prefix if it sent one, and the `authorization` it showed."""
+    request_id, authorization = os.urandom(16).hex(), ""
+    for key, value in metadata:
+        if key == "authorization":
+            authorization = str(value)
+        elif key == _PREFIX_KEY:
+            prefix = str(value)[:_PREFIX_LENGTH]
+            request_id = f"{prefix}-{request_id}" if prefix.isprintable() else request_id
+    return request_id, authorization
+
+
+def _record(route: _Route, request_id: str, code: int, took: float) -> None:
+    """Metrics always; a line in the log only for what did not go well or was slow, unless every call is wanted."""
+    route.observe(took)
+    route.count(code)
+    level = logging.INFO if code != StatusCode.SUCCESS or took > _SLOW_S else logging.DEBUG
+    if _level.isEnabledFor(level):
+        log.log(level, "call", rpc=route.method.name, code=code, ms=round(took * 1e3, 2), req_id=request_id)
+
+
+def _finish(answer: Any, request_id: str) -> tuple[int, bytes]:
+    """Fills in what the servicer left open in `status`; its code and the message as bytes."""
+    if not answer.HasField("status"):
+        answer.status.CopyFrom(_OK)
+    answer.status.req_id = request_id
+    return answer.status.code, answer.SerializeToString()
+
+
+def _failed(route: _Route, request_id: str, status: Status) -> tuple[int, bytes]:
+    """An empty response of the RPC's own kind that carries the status."""
+    status.req_id = request_id
+    return status.code, route.method.response(status=status).SerializeToString()
+
+
+def _undecodable(route: _Route, error: DecodeError) -> Status:
+    name = route.method.request.DESCRIPTOR.full_name
+    details = f"The request is not a {name} message. Check that the client's stubs match this RPC."
+    return statuses.status(StatusCode.CONN_BAD_REQUEST_FORMAT, details, str(error))
+
+
+def _unexpected(route: _Route, request_id: str, error: Exception) -> Status:
+    """Tells the caller nothing but where to look: internals belong in the log."""
+    log.error("unexpected", rpc=route.method.name, req_id=request_id, exc_info=error)
+    details = f"Something went wrong in the server. Its log tells more under the request id {request_id}."
+    return statuses.status(StatusCode.INTERNAL_SERVER_ISSUE, details)

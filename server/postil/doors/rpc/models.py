@@ -1,0 +1,41 @@
+"""The Models service: one line per RPC, all meaning in `core/models.py`."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+
+from postil.core import models
+from postil.core.call import Call
+from postil.v1.model_service_pb2 import (
+    GetModelRequest,
+    GetModelTypeRequest,
+    GetModelVersionRequest,
+    ListModelsRequest,
+    ListModelTypesRequest,
+    ListModelVersionsRequest,
+)
+
+
+class Models:
+    """Methods are named as the RPCs; see the .proto for what each promises."""
+
+    def __init__(self, models: models.Models) -> None:
+        self._models = models
+
+    def ListModels(self, call: Call, request: ListModelsRequest) -> Message | bytes:
+        return self._models.list(call, request)
+
+    def GetModel(self, call: Call, request: GetModelRequest) -> Message | bytes:
+        return self._models.get(call, request)
+
+    def ListModelVersions(self, call: Call, request: ListModelVersionsRequest) -> Message | bytes:
+        return self._models.versions(call, request)
+
+    def GetModelVersion(self, call: Call, request: GetModelVersionRequest) -> Message | bytes:
+        return self._models.version(call, request)
+
+    def ListModelTypes(self, call: Call, request: ListModelTypesRequest) -> Message | bytes:
+        return self._models.types(call, request)
+
+    def GetModelType(self, call: Call, request: GetModelTypeRequest) -> Message | bytes:
+        return self._models.type(call, request)

@@ -1,0 +1,144 @@
+"""The gRPC listener, assembled in one function: generic handlers that take and give bytes, both names of each RPC,
+reflection, health. A pool of threads works on calls; docs/adr/0002-grpc-server-kind.md says why."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from postil.doors.rpc import reflection, vendor
+from postil.doors.rpc.dispatcher import Dispatcher, Handler, Reason, Refused
+from postil.doors.rpc.methods import Method
+
+_CODES = {
+    Reason.UNIMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
+    Reason.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.TIMED_OUT: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Reason.CANCELLED: grpc.StatusCode.CANCELLED,
+}
+_READERS = 8  # threads that answer reads; more only fight over the interpreter lock (benchmarks/server_kind.py)
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class CannotListen(Exception):
+    """The address is taken or not ours. The text is one line for the person who set it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the listener accepts."""
+
+    threads: int  # calls that write, worked on at once
+    calls: int  # calls accepted at once, waiting ones included
+    message_bytes: int  # one request or response
+
+
+def handlers(servicers: Iterable[object], methods: Mapping[str, Method]) -> dict[str, Handler]:
+    """RPC name -> servicer's method, for the RPCs that are built."""
+    return {name: getattr(one, name) for one in servicers for name in methods if hasattr(one, name)}
+
+
+class RpcDoor:
+    """A gRPC server with its health service. Built by `build`."""
+
+    def __init__(self, server: grpc.Server, report: health.HealthServicer, names: Iterable[str]) -> None:
+        self._server = server
+        self._health = report
+        self._names = ("", *names)
+        self.set_ready(ready=False)
+
+    def listen(self, address: str) -> int:
+        """Binds and starts; health says NOT_SERVING until `set_ready`.
+
+        Returns:
+            The port, which the system chose if `address` had port 0.
+
+        Raises:
+            CannotListen: The address is taken, or not this machine's.
+        """
+        try:
+            port: int = self._server.add_insecure_port(address)
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise CannotListen(f"cannot listen on {address}: the port is in use or the address is not this machine's")
+        self._server.start()
+        return port
+
+    def set_ready(self, *, ready: bool) -> None:
+        """Tells health checks whether calls are welcome."""
+        for name in self._names:
+            self._health.set(name, _SERVING if ready else _NOT_SERVING)
+
+    def stop(self, drain_s: float) -> None:
+        """Says NOT_SERVING, takes no new calls, gives the running ones `drain_s` seconds, then cancels them."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(drain_s).wait()
+
+
+def build(dispatcher: Dispatcher, methods: Mapping[str, Method], limits: Limits) -> RpcDoor:
+    """Everything that answers on the gRPC port."""
+    pool = ThreadPoolExecutor(limits.threads, "rpc")
+    readers = ThreadPoolExecutor(min(_READERS, limits.threads), "rpc-read")
+    table: dict[str, Any] = dict(reflection.handlers(methods))
+    for method in methods.values():
+        handler = grpc.unary_unary_rpc_method_handler(_behaviour(dispatcher, method, readers))
+        table[method.path] = handler
+        table |= {path: handler for path, mirrored in vendor.table({method.name: method}).items() if mirrored}
+    server = grpc.server(
+        pool, handlers=(_Handlers(table),), options=_options(limits), maximum_concurrent_rpcs=limits.calls
+    )
+    report = health.HealthServicer(
+        experimental_non_blocking=True, experimental_thread_pool=ThreadPoolExecutor(1, "health")
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(report, server)
+    return RpcDoor(server, report, sorted({method.service for method in methods.values()} | {vendor.SERVICE}))
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """One look-up by path for all RPCs."""
+
+    def __init__(self, table: Mapping[str, Any]) -> None:
+        self._table = table
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        return self._table.get(handler_call_details.method)
+
+
+def _behaviour(dispatcher: Dispatcher, method: Method, readers: ThreadPoolExecutor) -> Callable[[bytes, Any], bytes]:
+    name, call = method.name, dispatcher.call
+
+    def behaviour(request: bytes, context: grpc.ServicerContext) -> bytes:
+        remaining = context.time_remaining()
+        deadline = None if remaining is None or remaining == math.inf else time.monotonic() + remaining
+        try:
+            return call(name, request, context.invocation_metadata(), deadline, context.is_active)
+        except Refused as refused:
+            context.abort(_CODES[refused.reason], refused.details)
+
+    if method.reads:
+        # grpcio looks for this attribute. Reads have threads of their own, so that they never wait behind calls that
+        # wait for a commit or for an embedding.
+        behaviour.experimental_thread_pool = readers  # type: ignore[attr-defined]
+    return behaviour
+
+
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", limits.message_bytes),
+        ("grpc.max_send_message_length", limits.message_bytes),
+        ("grpc.max_concurrent_streams", limits.calls),
+        ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share the connections
+        ("grpc.keepalive_time_ms", 60_000),  # finds clients that vanished
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # and lets them look after us as often
+    ]
