@@ -1,0 +1,175 @@
+"""From a target to hits in their final order, read from the store a little at a time.
+
+The order is: labelled best (score 1, oldest first), then neighbours by score, then labelled worst (score 0). Ties
+among neighbours go to the older anchor, then to the older annotation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from postil.core import scores
+from postil.core.query import Query
+from postil.core.targets import Point, Target
+from postil.index.base import Indexes, Metric, Neighbours, Plan, SpaceIndex
+from postil.store.base import AnnotationListing, AppRecord, HitRecord, Queries
+
+# A page asks for the first of these that holds it, so that the pages of one search are cut from one list.
+BANDS = (64, 256, 1024, 4096, 16_384)
+_GROWTH = 4
+_READ = 512  # anchors or annotations read at a time
+
+
+class Scored(NamedTuple):
+    """A hit on its way out."""
+
+    score: float
+    record: HitRecord
+
+
+class Near(NamedTuple):
+    """Neighbours in order, best first."""
+
+    anchors: NDArray[np.int64]  # [n]
+    scores: NDArray[np.float32]  # [n]
+    complete: bool  # nothing follows that could be a hit
+
+
+NOTHING = Near(np.empty(0, np.int64), np.empty(0, np.float32), complete=True)
+
+
+def band(wanted: int) -> int:
+    """The number of neighbours to ask for, so that `wanted` are among them."""
+    return next((size for size in BANDS if size >= wanted), wanted)
+
+
+def nearest(
+    indexes: Indexes, point: Point, query: Query, k: int, *, flip: bool, observe: Callable[[Plan], None]
+) -> Near:
+    """The k best anchors around the point, without those below `query.min_value`."""
+    index = indexes.space(point.space.row)
+    if index is None:
+        return NOTHING
+    metric = Metric.EUCLIDEAN if point.space.unit else query.metric  # alike on unit vectors: one graph serves both
+    if not flip:
+        found = index.search(point.vector, k, metric=metric, exact=query.exact)
+        values = scores.scores(found.distances, metric, unit=point.space.unit)
+    elif point.space.unit or metric is Metric.COSINE:
+        # cos(-q, x) = -cos(q, x): what is nearest to the opposite is farthest, and its score is 1 - s
+        found = index.search(-point.vector, k, metric=metric, exact=query.exact)
+        values = scores.scores(found.distances, metric, unit=point.space.unit)
+    else:
+        found = _all(index, point, metric)
+        values = 1.0 - scores.scores(found.distances, metric, unit=False)
+    observe(found.plan)
+    order = np.lexsort((found.rows, -values))[:k]
+    anchors, values = found.rows[order], values[order]
+    good = int(np.count_nonzero(values >= query.min_value))  # they are sorted: a prefix
+    return Near(anchors[:good], values[:good], complete=good < len(values) or len(values) < k)
+
+
+def _all(index: SpaceIndex, point: Point, metric: Metric) -> Neighbours:
+    """Everything: the farthest among vectors of any length can only be found by looking at all."""
+    return index.search(point.vector, max(1, len(index)), metric=metric, exact=True)
+
+
+class Candidates:
+    """Hits of a target in order, found with a given number of neighbours.
+
+    Iterating a second time starts over. `complete` tells, after an iteration that ran out, whether more neighbours
+    would have given more hits.
+    """
+
+    def __init__(
+        self, queries: Queries, target: Target, query: Query, near: Callable[[Point], Near], chunk: int
+    ) -> None:
+        self._queries = queries
+        self._target = target
+        self._min_value = query.min_value
+        self._near = near
+        self._chunk = min(chunk, _READ)
+        self.complete = True
+
+    def __iter__(self) -> Iterator[Scored]:
+        target = self._target
+        if self._min_value <= scores.PRESENT:
+            yield from self._labelled(target.best, scores.PRESENT)
+        point = target.point()
+        if point is not None:
+            near = self._near(point)
+            yield from self._neighbours(near)
+            self.complete = near.complete
+        if self.complete and self._min_value <= scores.ABSENT:
+            yield from self._labelled(target.worst, scores.ABSENT)
+
+    def _labelled(self, rows: Sequence[int], score: float) -> Iterator[Scored]:
+        for start in range(0, len(rows), self._chunk):
+            for record in read_hits(self._queries, rows[start : start + self._chunk]):
+                yield Scored(score, record)
+
+    def _neighbours(self, near: Near) -> Iterator[Scored]:
+        """Every annotation of every anchor, but those that are labelled and so have their place already."""
+        labelled = frozenset(self._target.best).union(self._target.worst)
+        anchors: list[int] = near.anchors.tolist()
+        values: list[float] = near.scores.tolist()
+        for start in range(0, len(anchors), self._chunk):
+            part = anchors[start : start + self._chunk]
+            by_anchor: dict[int, list[HitRecord]] = {}
+            for record in self._queries.hits(part):
+                if record.annotation not in labelled:
+                    by_anchor.setdefault(record.anchor, []).append(record)
+            for anchor, score in zip(part, values[start : start + self._chunk], strict=True):
+                for record in by_anchor.get(anchor, ()):
+                    yield Scored(score, record)
+
+
+def read_hits(queries: Queries, rows: Sequence[int]) -> list[HitRecord]:
+    """The annotations of these rows with their inputs, in the order of the rows; those deleted since are left out."""
+    annotations = queries.annotations_by_row(rows)
+    inputs = queries.inputs_by_row(list({annotation.input for annotation in annotations.values()}))
+    return [
+        HitRecord(found.anchor, row, found.input, inputs[found.input].message, found.message)
+        for row in rows
+        if (found := annotations.get(row)) is not None and found.input in inputs
+    ]
+
+
+def all_annotations(queries: Queries, app: AppRecord, offset: int, limit: int) -> list[Scored]:
+    """A page of every annotation of the app, oldest first."""
+    listing = AnnotationListing(trusted_only=False, blanks=True)
+    records = queries.list_annotations(app.row, listing, offset, limit)
+    inputs = queries.inputs_by_row(list({record.input for record in records}))
+    return [
+        Scored(scores.EVERYTHING, HitRecord(r.anchor, r.row, r.input, inputs[r.input].message, r.message))
+        for r in records
+        if r.input in inputs
+    ]
+
+
+def all_inputs(queries: Queries, app: AppRecord, offset: int, limit: int) -> list[Scored]:
+    """A page of every input of the app, oldest first, each with its input-level annotation."""
+    inputs = queries.stream_inputs(app.row, "", by_id=False, descending=False, limit=offset + limit)[offset:]
+    levels = queries.annotations_by_row([record.anchor for record in inputs])
+    return [
+        Scored(scores.EVERYTHING, HitRecord(r.anchor, r.anchor, r.row, r.message, levels[r.anchor].message))
+        for r in inputs
+        if r.anchor in levels
+    ]
+
+
+def one_per_input(hits: Iterator[Scored]) -> Iterator[Scored]:
+    """Keeps each input's first, and so best, hit."""
+    seen: set[int] = set()
+    for hit in hits:
+        if hit.record.input not in seen:
+            seen.add(hit.record.input)
+            yield hit
+
+
+def grown(k: int) -> int:
+    """How many neighbours to ask for when k gave too few hits."""
+    return k * _GROWTH

@@ -1,0 +1,102 @@
+"""Query pictures and texts to vectors, by the same embedders that embedded what is searched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+
+import numpy as np
+from numpy.typing import NDArray
+
+from postil.core import ids
+from postil.core.call import Call
+from postil.core.hosting import Hosting
+from postil.core.ranks import ByPicture, ByText, Rank, invalid
+from postil.embed.base import Embedders, EmbedQueue, Spec
+from postil.errors import Failure
+from postil.media.pictures import open_picture
+from postil.store.base import Blobs
+from postil.v1.status_code_pb2 import StatusCode
+
+MAX_TEXT = 100_000  # characters of a query
+
+
+class QueryVectors:
+    """Embeds what a rank shows or says.
+
+    Args:
+        embedders: The rank's `embed_model_version_id` picks one; else the default of the kind.
+        fetch: URL to bytes; raises Failure.
+        blobs: Pictures of our own are read from here, as our own address may be one that is never fetched.
+        hosting: Tells which URLs are our own.
+    """
+
+    def __init__(self, embedders: Embedders, fetch: Callable[[str], bytes], blobs: Blobs, hosting: Hosting) -> None:
+        self._embedders = embedders
+        self._fetch = fetch
+        self._blobs = blobs
+        self._hosting = hosting
+
+    def aliases(self) -> dict[str, str]:
+        """What an embedder may be called -> the id of its space."""
+        specs = self._embedders.specs()
+        return {name: spec.version_id for spec in specs for name in (spec.model_id, spec.version_id)}
+
+    def picture(self, subject: ByPicture, rank: Rank, call: Call) -> tuple[Spec, NDArray[np.float32]]:
+        """Which embedder, and float32 [dim]."""
+        queue = self._queue("picture", rank)
+        content = subject.image.base64 or self._download(subject.image.url, rank)
+        try:
+            picture = open_picture(content)
+        except Failure as failure:
+            raise Failure(failure.code, f"{rank.where}: {failure.details}", failure.notes) from failure
+        return queue.spec, _first(queue.submit([picture.image]), call)
+
+    def text(self, subject: ByText, rank: Rank, call: Call) -> tuple[Spec, NDArray[np.float32]]:
+        """Which embedder, and float32 [dim]."""
+        queue = self._queue("text", rank)
+        if len(subject.raw) > MAX_TEXT:
+            raise invalid(f"{rank.where}: the text has {len(subject.raw)} characters; at most {MAX_TEXT} are taken")
+        return queue.spec, _first(queue.submit([subject.raw]), call)
+
+    def _queue(self, kind: str, rank: Rank) -> EmbedQueue:
+        if not rank.space:
+            queue = self._embedders.default(kind)
+            if queue is None:
+                raise Failure(
+                    StatusCode.SEARCH_PREDICTION_FAILURE,
+                    f"{rank.where}: this server has no {kind} embedder; rank by data.embeddings or input_id instead",
+                )
+            return queue
+        queue = self._embedders.by_version(rank.space)
+        if queue is None or queue.spec.kind != kind:
+            raise invalid(
+                f"{rank.where}: embed_model_version_id {ids.shown(rank.space)} is no {kind} embedder here; "
+                "list them with ListModels, or leave it out"
+            )
+        return queue
+
+    def _download(self, url: str, rank: Rank) -> bytes:
+        own = f"{self._hosting.url('')}"
+        if url.startswith(own):
+            content = self._blobs.get(url.removeprefix(own))
+            if content is None:
+                raise Failure(StatusCode.INPUT_FAILED, f"{rank.where}: there is no picture at {ids.shown(url)}")
+            return content
+        try:
+            return self._fetch(url)
+        except Failure as failure:
+            # one code for whatever keeps a query's picture from arriving: clients look for it
+            raise Failure(StatusCode.INPUT_FAILED, f"{rank.where}: {failure.details}", failure.notes) from failure
+
+
+def _first(future: Future[NDArray[np.float32]], call: Call) -> NDArray[np.float32]:
+    try:
+        return future.result(timeout=call.remaining())[0]
+    except FutureTimeout as error:
+        future.cancel()
+        raise Failure(
+            StatusCode.RPC_REQUEST_TIMEOUT,
+            "The query was not embedded before the call's deadline; try again, or allow it more time.",
+        ) from error

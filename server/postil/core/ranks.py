@@ -1,0 +1,164 @@
+"""Reads a `Rank` message: what to order by, without touching the store. What is not built is refused, never ignored.
+
+A rank names exactly one thing: a concept, a picture, a text, a vector, or an input whose vectors to use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from google.protobuf.message import Message
+from numpy.typing import NDArray
+
+from postil.core.vectors import BadVector, read_vector
+from postil.errors import Failure
+from postil.v1.annotation_pb2 import Annotation
+from postil.v1.concept_pb2 import Concept
+from postil.v1.data_pb2 import Data, Embedding
+from postil.v1.image_pb2 import Image
+from postil.v1.search_pb2 import Rank as RankMessage
+from postil.v1.status_code_pb2 import StatusCode
+
+_SUBJECTS = ("concepts", "embeddings", "image", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class ByVector:
+    """Near to a vector that the client sends."""
+
+    vector: NDArray[np.float32]  # [dim], finite, not zero
+    space: str  # a client's own, or ""
+
+
+@dataclass(frozen=True, slots=True)
+class ByPicture:
+    """Looks like a picture."""
+
+    image: Image  # url or base64 is set
+
+
+@dataclass(frozen=True, slots=True)
+class ByText:
+    """Means the same as a text."""
+
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByInput:
+    """Near to the mean of an input's vectors."""
+
+    input_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByConcept:
+    """Shows a concept: by label first, else near to what is labelled with it."""
+
+    id: str
+    name: str
+    language: str
+    app_id: str
+
+
+Subject: TypeAlias = ByVector | ByPicture | ByText | ByInput | ByConcept
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One rank, read.
+
+    Args:
+        subject: What to order by.
+        flip: Farthest first: every score s becomes 1 - s.
+        space: `embed_model_version_id` to search in; "" lets the subject decide.
+        where: "searches[0].query.ranks[1]", to begin sentences with.
+    """
+
+    subject: Subject
+    flip: bool
+    space: str
+    where: str
+
+
+def invalid(details: str) -> Failure:
+    """SEARCH_INVALID_REQUEST (40002)."""
+    return Failure(StatusCode.SEARCH_INVALID_REQUEST, details)
+
+
+def read_rank(message: RankMessage, where: str) -> Rank | None:
+    """The rank, or None when it is empty and so constrains nothing. Raises Failure 40002."""
+    annotation = message.annotation
+    subjects = _subjects(annotation, where)
+    if not subjects:
+        if message.negate or annotation.embed_model_version_id:
+            raise invalid(f"{where} names nothing to rank by; give a concept, image, text, embedding or input_id")
+        return None
+    if len(subjects) > 1:
+        raise invalid(f"{where} combines several things to rank by; rank by one of them, as ranks are not combined yet")
+    subject, flip = subjects[0]
+    return Rank(subject, flip != message.negate, annotation.embed_model_version_id, where)
+
+
+def _subjects(annotation: Annotation, where: str) -> list[tuple[Subject, bool]]:
+    """Everything that the annotation could be ranked by, each with whether it is flipped."""
+    found: list[tuple[Subject, bool]] = []
+    for field, value in annotation.ListFields():
+        if field.name == "input_id":
+            found.append((ByInput(value), False))
+        elif field.name == "data":
+            found.extend(_in_data(value, f"{where}.annotation.data", alone=not annotation.input_id))
+        elif field.name != "embed_model_version_id":
+            raise _unsupported(f"{where}.annotation.{field.name}")
+    return found
+
+
+def _in_data(data: Data, where: str, *, alone: bool) -> list[tuple[Subject, bool]]:
+    found: list[tuple[Subject, bool]] = []
+    fields = data.ListFields()
+    for field, value in fields:
+        if field.name not in _SUBJECTS:
+            raise _unsupported(f"{where}.{field.name}")
+        if field.name == "concepts":
+            found.extend(_concept(c, f"{where}.concepts[{i}]") for i, c in enumerate(value))
+        elif field.name == "embeddings":
+            found.extend((_vector(e, f"{where}.embeddings[{i}]"), False) for i, e in enumerate(value))
+        elif field.name == "image" and (value.url or value.base64):
+            found.append((ByPicture(value), False))
+        elif field.name == "text" and value.url:
+            raise _unsupported(f"{where}.text.url", "send the text itself in text.raw")
+        elif field.name == "text" and value.raw:
+            found.append((ByText(value.raw), False))
+    if fields and not found and alone:  # a medium without content next to an id is noise that old clients send
+        raise invalid(f"{where}.{fields[0][0].name} is empty; {_REMEDIES[fields[0][0].name]}")
+    return found
+
+
+_REMEDIES = {"image": "give image.url or image.base64", "text": "give text.raw"}
+
+
+def _concept(concept: Concept, where: str) -> tuple[Subject, bool]:
+    if not concept.id and not concept.name:
+        raise invalid(f"{where} has neither id nor name; give one of them")
+    if concept.value not in {0.0, 1.0}:
+        raise invalid(f"{where}.value is {concept.value:g}; use 1 for pictures that show it, 0 for those that do not")
+    subject = ByConcept(concept.id, concept.name, concept.language, concept.app_id)
+    return subject, concept.value == 0.0
+
+
+def _vector(embedding: Embedding, where: str) -> ByVector:
+    try:
+        return ByVector(read_vector(embedding), embedding.space)
+    except BadVector as problem:
+        raise invalid(f"{where} is no vector to search by: {problem}") from problem
+
+
+def _unsupported(where: str, remedy: str = "leave it out") -> Failure:
+    return invalid(f"{where} is not supported in a rank; {remedy}")
+
+
+def is_empty(message: Message) -> bool:
+    """Whether nothing at all is set, not even an empty sub-message."""
+    return message.ByteSize() == 0

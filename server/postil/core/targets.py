@@ -1,0 +1,222 @@
+"""Resolves a rank against an app: in which space to look, near to which vector, and what is labelled already.
+
+Nothing here walks the index. What reads many vectors (a concept's examples) waits until a page needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from postil.core import ids, scores
+from postil.core.query import Query
+from postil.core.ranks import ByConcept, ByInput, ByVector, Rank, invalid
+from postil.errors import Failure
+from postil.store.base import AppRecord, ConceptRecord, InputRecord, Queries, SpaceRecord, Vectors
+from postil.v1.app_pb2 import App
+from postil.v1.status_code_pb2 import StatusCode
+
+Vector = NDArray[np.float32]
+
+_PREFERENCE = ("picture", "text", "client")  # of the kinds of spaces, where an input has vectors in several
+_CHUNK = 1024  # vectors read at a time, so that memory stays small
+_DEFAULT_LANGUAGE = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where to look: a vector in a space. Of length 1 when the space is."""
+
+    space: SpaceRecord
+    vector: Vector  # float32 [space.dim]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a rank comes down to.
+
+    Args:
+        point: Gives the point to look near to; None when the app has no vectors to look among.
+        flip: Farthest first.
+        best: Rows of annotations that score 1 by label, oldest first.
+        worst: Rows of annotations that score 0 by label, oldest first.
+    """
+
+    point: Callable[[], Point | None]
+    flip: bool
+    best: Sequence[int] = ()
+    worst: Sequence[int] = ()
+
+
+def point_in(space: SpaceRecord, vector: Vector, where: str) -> Point:
+    """The vector as a point of the space; raises Failure 40002 when it does not fit."""
+    if len(vector) != space.dim:
+        raise invalid(
+            f"{where}: the vector has {len(vector)} numbers but the space {space.id!r} has {space.dim}; "
+            "send that many, or name another space in embeddings[0].space"
+        )
+    return Point(space, scores.direction(vector) if space.unit else vector)
+
+
+def fixed(point: Point | None, *, flip: bool) -> Target:
+    """A target without labels whose point is known."""
+    return Target(lambda: point, flip)
+
+
+class Resolver:
+    """Resolves the ranks of one app that need nothing but the store.
+
+    Args:
+        queries: Reads.
+        app: The app searched in.
+        aliases: Gives what an embedder may be called -> the id of its space.
+    """
+
+    def __init__(self, queries: Queries, app: AppRecord, aliases: Callable[[], dict[str, str]]) -> None:
+        self._queries = queries
+        self._app = app
+        self._aliases = aliases
+
+    def vector(self, subject: ByVector, rank: Rank) -> Target:
+        """Near to a client's vector, in the space it names or the one that fits."""
+        wanted = rank.space or subject.space
+        if rank.space and subject.space and rank.space != subject.space:
+            raise invalid(
+                f"{rank.where} names two spaces, {ids.shown(rank.space)} and {ids.shown(subject.space)}; name one"
+            )
+        space = self.named_space(wanted, rank.where) if wanted else self._fitting(len(subject.vector), rank.where)
+        if space is None:
+            return fixed(None, flip=rank.flip)
+        return fixed(point_in(space, subject.vector, rank.where), flip=rank.flip)
+
+    def named_space(self, space_id: str, where: str) -> SpaceRecord | None:
+        """The space of that id; None when it is a built-in one without vectors. Raises Failure 40002."""
+        space = self._queries.space(self._app.row, space_id)
+        if space is not None:
+            return space
+        known = self._aliases().get(space_id)
+        if known is None:
+            name = ids.shown(space_id)
+            raise invalid(f"{where}: the app has no vectors in a space {name}; it has {self._known_spaces()}")
+        return self._queries.space(self._app.row, known)
+
+    def _known_spaces(self) -> str:
+        spaces = self._queries.spaces(self._app.row)
+        return ", ".join(f"{s.id!r} ({s.dim} numbers)" for s in spaces) or "none yet"
+
+    def _fitting(self, dim: int, where: str) -> SpaceRecord | None:
+        """A client's space of this dimension, else a built-in one; None when the app has no vectors at all."""
+        spaces = self._queries.spaces(self._app.row)
+        if not spaces:
+            return None
+        fitting = [s for s in spaces if s.dim == dim]
+        own = [s for s in fitting if s.kind == "client"]
+        candidates = own or fitting
+        if not candidates:
+            raise invalid(f"{where}: the vector has {dim} numbers; the app has vectors in {self._known_spaces()}")
+        if len(candidates) > 1:
+            names = ", ".join(repr(s.id) for s in candidates)
+            raise invalid(f"{where}: the vector fits several spaces ({names}); name one in embeddings[0].space")
+        return candidates[0]
+
+    def input(self, subject: ByInput, rank: Rank) -> Target:
+        """Near to the mean of the input's vectors."""
+        record = self._queries.input(self._app.row, subject.input_id)
+        if record is None:
+            raise invalid(f"{rank.where}: the app has no input {ids.shown(subject.input_id)}; name one of its inputs")
+        for space in self._by_preference(rank):
+            vectors = self._queries.vectors_of_input(space.row, record.row)
+            if len(vectors.rows):
+                return fixed(_centre(space, vectors.matrix.mean(axis=0), rank.where), flip=rank.flip)
+        raise _unindexed(record)
+
+    def concept(self, subject: ByConcept, rank: Rank, query: Query) -> Target:
+        """Labelled with the concept first, then near to the mean of what is, then what is labelled as lacking it."""
+        self._check_language(subject, rank, query)
+        concept = self._find(subject, rank.where)
+        labels = self._queries.labelled(self._app.row, concept.row)
+        present = [annotation for annotation, _, value in labels if value > 0.0]
+        absent = [annotation for annotation, _, value in labels if value <= 0.0]
+        if not present:
+            raise invalid(
+                f"{rank.where}: nothing is labelled with the concept {concept.id!r} yet; "
+                f"post an annotation with concepts[] {{id: {concept.id!r}, value: 1}}, then rank by it"
+            )
+        anchors = [anchor for _, anchor, value in labels if value > 0.0]
+        best, worst = (absent, present) if rank.flip else (present, absent)
+        return Target(lambda: self._centre_of(anchors, rank), rank.flip, best, worst)
+
+    def _check_language(self, subject: ByConcept, rank: Rank, query: Query) -> None:
+        language = subject.language or query.language
+        if not language:
+            return
+        default = App.FromString(self._app.message).default_language or _DEFAULT_LANGUAGE
+        if language != default:
+            raise invalid(
+                f"{rank.where}: concepts have no names in {ids.shown(language)} here; use {default!r} or the id"
+            )
+
+    def _find(self, subject: ByConcept, where: str) -> ConceptRecord:
+        """By id, else by exact name."""
+        if subject.app_id not in {"", self._app.id}:
+            raise invalid(f"{where}: the concept is of the app {ids.shown(subject.app_id)}; search in that app")
+        if subject.id:
+            concept = self._queries.concept(self._app.row, subject.id)
+            found = [concept] if concept else []
+        else:
+            found = self._queries.concepts_by_name(self._app.row, subject.name)
+        asked = f"with the id {ids.shown(subject.id)}" if subject.id else f"named {ids.shown(subject.name)}"
+        if not found:
+            raise invalid(f"{where}: the app has no concept {asked}; list them with ListConcepts")
+        if len(found) > 1:
+            raise invalid(f"{where}: {len(found)} concepts are {asked}; give the id of one")
+        return found[0]
+
+    def _centre_of(self, anchors: Sequence[int], rank: Rank) -> Point | None:
+        """The mean of the anchors' vectors, in the space where most of them have one."""
+        most, chosen, total = 0, None, None
+        wanted = list(dict.fromkeys(anchors))
+        for space in self._by_preference(rank):
+            count, summed = self._sum(space, wanted)
+            if count > most:
+                most, chosen, total = count, space, summed
+            if most == len(wanted):
+                break
+        if chosen is None or total is None:
+            return None
+        return _centre(chosen, (total / most).astype(np.float32), rank.where)
+
+    def _sum(self, space: SpaceRecord, anchors: Sequence[int]) -> tuple[int, NDArray[np.float64]]:
+        """How many of the anchors have vectors in the space, and their sum, float64 [dim]."""
+        total = np.zeros(space.dim, dtype=np.float64)
+        count = 0
+        for start in range(0, len(anchors), _CHUNK):
+            vectors: Vectors = self._queries.vectors(space.row, anchors[start : start + _CHUNK])
+            count += len(vectors.rows)
+            total += vectors.matrix.sum(axis=0, dtype=np.float64)
+        return count, total
+
+    def _by_preference(self, rank: Rank) -> list[SpaceRecord]:
+        """The one space that the rank names, or all of the app's: pictures, texts, clients' own; older first."""
+        if rank.space:
+            space = self.named_space(rank.space, rank.where)
+            return [space] if space else []
+        spaces = self._queries.spaces(self._app.row)
+        return sorted(spaces, key=lambda s: (_PREFERENCE.index(s.kind), s.row))
+
+
+def _centre(space: SpaceRecord, mean: Vector, where: str) -> Point:
+    if not np.any(mean):
+        raise invalid(f"{where}: the vectors cancel each other out, so their mean points nowhere; rank by one of them")
+    return point_in(space, mean, where)
+
+
+def _unindexed(record: InputRecord) -> Failure:
+    return Failure(
+        StatusCode.SEARCH_BY_NOT_FULLY_INDEXED_INPUT,
+        f"Input {record.id!r} has no vectors to search by (its status is {record.status}); "
+        "wait until it is processed, or post it again if it failed.",
+    )
