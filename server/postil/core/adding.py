@@ -12,7 +12,7 @@ from postil.core import ids, records, statuses, wire
 from postil.core.call import Call
 from postil.core.drafts import Draft, draft
 from postil.core.jobs import job_message
-from postil.core.labels import Names, StaleNamesError, label_values
+from postil.core.labels import Names, StaleError, label_values
 from postil.core.spaces import Spaces
 from postil.core.vectors import SpaceVector
 from postil.errors import Failure
@@ -60,7 +60,9 @@ class Adding:
                 StatusCode.INPUT_INVALID_ARGUMENT, f"inputs holds {count} items; send 1 to {MAX_ITEMS} in one call"
             )
         if request.inputs_add_job_id:
-            ids.check("inputs_add_job", request.inputs_add_job_id, "inputs_add_job_id", StatusCode.INPUT_INVALID_ARGUMENT)
+            ids.check(
+                "inputs_add_job", request.inputs_add_job_id, "inputs_add_job_id", StatusCode.INPUT_INVALID_ARGUMENT
+            )
         drafts = [draft(item, position) for position, item in enumerate(request.inputs)]
         self._refuse_datasets(drafts)
         self._intake.take([made for made in drafts if made.failure is None])
@@ -76,7 +78,8 @@ class Adding:
             if made.message.dataset_ids and made.failure is None:
                 named = ", ".join(made.message.dataset_ids)
                 made.failure = Failure(
-                    StatusCode.INPUT_INVALID_ARGUMENT, f"{made.where}: dataset {named} does not exist; leave dataset_ids out"
+                    StatusCode.INPUT_INVALID_ARGUMENT,
+                    f"{made.where}: dataset {named} does not exist; leave dataset_ids out",
                 )
 
     @staticmethod
@@ -101,7 +104,7 @@ class Adding:
             batch = _Batch(call, request, drafts, names)
             try:
                 return self._store.write(batch.run)
-            except StaleNamesError:
+            except StaleError:
                 continue
         raise Failure(StatusCode.DATABASE_FAIL_TASK, "The concepts of this request keep being renamed; send it again.")
 
@@ -144,9 +147,17 @@ class _Batch:
         for made in sound:
             input_id = made.message.id
             if input_id in mine:
-                made.failure = Failure(StatusCode.INPUT_DUPLICATE, "Input has a duplicate ID.", f"{made.where}: the id stands twice in this request.")
+                made.failure = Failure(
+                    StatusCode.INPUT_DUPLICATE,
+                    "Input has a duplicate ID.",
+                    f"{made.where}: the id stands twice in this request.",
+                )
             elif input_id in taken and not (self._suffix and self._rename(tx, made, mine)):
-                made.failure = Failure(StatusCode.INPUT_DUPLICATE, "Input has a duplicate ID.", f"{made.where}: choose another id, or input_id_conflict_resolution SUFFIX.")
+                made.failure = Failure(
+                    StatusCode.INPUT_DUPLICATE,
+                    "Input has a duplicate ID.",
+                    f"{made.where}: choose another id, or input_id_conflict_resolution SUFFIX.",
+                )
             elif made.url and not made.allow_duplicate_url and made.url in urls:
                 made.failure = Failure(
                     StatusCode.INPUT_DUPLICATE,

@@ -108,7 +108,9 @@ def _take_medium(made: Draft) -> None:
         made.pending = True
     if made.medium == "text" and len(medium.raw) > MAX_TEXT:
         raise _refuse(
-            made, f"its text has {len(medium.raw)} characters; at most {MAX_TEXT} are taken", StatusCode.INPUT_OVER_LIMIT
+            made,
+            f"its text has {len(medium.raw)} characters; at most {MAX_TEXT} are taken",
+            StatusCode.INPUT_OVER_LIMIT,
         )
     made.content = content
     for name in ("base64", "decoded_bytes", "hosted", "image_info", "video_info", "audio_info", "text_info"):
@@ -122,7 +124,9 @@ def _has_content(medium: object) -> bool:
 
 def _check_url(made: Draft) -> None:
     if len(made.url) > MAX_URL:
-        raise _refuse(made, f"its url has {len(made.url)} characters; at most {MAX_URL} are taken", StatusCode.INPUT_INVALID_URL)
+        raise _refuse(
+            made, f"its url has {len(made.url)} characters; at most {MAX_URL} are taken", StatusCode.INPUT_INVALID_URL
+        )
     if not made.url.lower().startswith(("http://", "https://")):
         raise _refuse(made, f"its url {made.url[:80]!r} is neither http:// nor https://", StatusCode.INPUT_INVALID_URL)
 
@@ -135,7 +139,9 @@ def _take_vectors(made: Draft) -> None:
         except BadVector as problem:
             raise _refuse(made, f"embeddings[{position}] is no vector: {problem}") from problem
         if any(vector.space == other.space for other in made.vectors):
-            raise _refuse(made, f"two vectors are for the space {vector.space!r}; name another in embeddings[{position}].space")
+            raise _refuse(
+                made, f"two vectors are for the space {vector.space!r}; name another in embeddings[{position}].space"
+            )
         made.vectors.append(vector)
     data.ClearField("embeddings")
 
@@ -143,7 +149,9 @@ def _take_vectors(made: Draft) -> None:
 def _take_labels(made: Draft) -> None:
     data = made.message.data
     if data.regions or data.frames or data.time_segments or data.tracks:
-        raise _refuse(made, "regions, frames, tracks and time segments are annotations: post the input, then PostAnnotations")
+        raise _refuse(
+            made, "regions, frames, tracks and time segments are annotations: post the input, then PostAnnotations"
+        )
     problem = labels.check(data.concepts, made.where)
     if problem:
         raise Failure(StatusCode.INPUT_INVALID_ARGUMENT, problem)

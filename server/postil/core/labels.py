@@ -15,8 +15,8 @@ from postil.v1.concept_pb2 import Concept
 from postil.v1.data_pb2 import Data
 
 
-class StaleNamesError(Exception):
-    """A concept was named by somebody else since it was looked up: look again."""
+class StaleError(Exception):
+    """Something that an op was prepared with has changed since it was read: prepare again."""
 
 
 def concepts_in(data: Data) -> Iterator[Concept]:
@@ -67,10 +67,10 @@ class Names:
             concept.app_id = self._app_id
 
     def confirm(self, records: dict[str, ConceptRecord]) -> None:
-        """Raises StaleNamesError when the names filled in are no longer the app's."""
+        """Raises StaleError when the names filled in are no longer the app's."""
         for concept_id, name in self.wanted.items():
             if records[concept_id].name != name:
-                raise StaleNamesError(concept_id)
+                raise StaleError(concept_id)
 
 
 def label_values(concepts: Iterable[Concept]) -> dict[str, float]:

@@ -69,7 +69,9 @@ def level_body(draft: Draft, annotation_id: str, user_id: str) -> bytes:
     return message.SerializeToString()
 
 
-def level_record(draft: Draft, row: int, input_row: int, annotation_id: str, body: bytes, user: str, now_us: int) -> AnnotationRecord:
+def level_record(
+    draft: Draft, row: int, input_row: int, annotation_id: str, body: bytes, user: str, now_us: int
+) -> AnnotationRecord:
     """The row of a draft's input-level annotation."""
     return AnnotationRecord(
         row=row,

@@ -185,9 +185,7 @@ class Queries(Protocol):
         """Newest first, ties by id."""
         ...
 
-    def stream_inputs(
-        self, app: int, last_id: str, *, by_id: bool, descending: bool, limit: int
-    ) -> list[InputRecord]:
+    def stream_inputs(self, app: int, last_id: str, *, by_id: bool, descending: bool, limit: int) -> list[InputRecord]:
         """Keyset paging after `last_id` ("" from the start). An unknown last_id gives an empty list."""
         ...
 
@@ -197,6 +195,10 @@ class Queries(Protocol):
 
     def pending_inputs(self, limit: int) -> list[tuple[int, InputRecord]]:
         """(app row, input) of every app still to be processed (30001, 30003), oldest first."""
+        ...
+
+    def pending_of_job(self, app: int, job_id: str) -> list[InputRecord]:
+        """Inputs posted under a job that are still to be processed."""
         ...
 
     def jobs(self, app: int, offset: int, limit: int) -> list[JobRecord]: ...
@@ -246,12 +248,20 @@ class Queries(Protocol):
         """The vectors that exist among these annotation rows, ordered by row. Raises Corrupt on a bad checksum."""
         ...
 
-    def vectors_of_input(self, space: int, input_row: int) -> Vectors: ...
+    def vectors_of_input(self, space: int, input_row: int) -> Vectors:
+        """The vectors of this input's annotations, ordered by annotation row. Raises Corrupt."""
+        ...
+
     def scan_vectors(self, space: int, after_row: int, limit: int) -> Vectors:
         """The next `limit` vectors by ascending annotation row; empty when done."""
         ...
 
     def count_vectors(self, space: int) -> int: ...
+
+    # blobs
+    def blob_used(self, digest: str, app: int | None = None) -> bool:
+        """Whether an input (of this app, or of any) keeps the blob."""
+        ...
 
     # hits
     def hits(self, anchors: Sequence[int]) -> list[HitRecord]:
@@ -260,7 +270,11 @@ class Queries(Protocol):
 
 
 class Transaction(Queries, Protocol):
-    """Writes, all or nothing per op. Rows given out by reserve_* must be used in the same op or are skipped."""
+    """Writes, all or nothing per op. Rows given out by reserve_* must be used in the same op or are skipped.
+
+    A row that should exist in the app and does not (any more) raises Missing: what was read before the op may have been
+    deleted since. Deletes ignore rows that are not there. A row that was not reserved in this op raises ValueError.
+    """
 
     now_us: int  # one time for the whole op; strictly greater than any earlier op's
 
@@ -279,10 +293,11 @@ class Transaction(Queries, Protocol):
         """Raises Duplicate(id) when an id exists; callers check first."""
         ...
 
-    def update_input(
-        self, row: int, message: bytes, *, status: int | None = None, blobs: Iterable[str] = ()
-    ) -> None:
-        """Replaces the message (and status), adds blob references, sets modified_us, counts in its job."""
+    def update_input(self, row: int, message: bytes, *, status: int | None = None, blobs: Iterable[str] = ()) -> None:
+        """Replaces the message (and status), adds blob references, sets modified_us, counts in its job.
+
+        A change of status moves the input between its job's counters. The input's anchor is in `Change.touched`.
+        """
         ...
 
     def delete_inputs(self, app: int, rows: Sequence[int]) -> None:
@@ -302,10 +317,15 @@ class Transaction(Queries, Protocol):
         """Replaces message, columns and labels (concept row, value) of an annotation that exists."""
         ...
 
-    def delete_annotations(self, app: int, rows: Sequence[int]) -> None: ...
+    def delete_annotations(self, app: int, rows: Sequence[int]) -> None:
+        """With labels and vectors. An input-level annotation goes only with its input: ValueError."""
+        ...
 
     def ensure_concepts(self, app: int, wanted: Mapping[str, str]) -> dict[str, ConceptRecord]:
-        """id -> name; creates what is missing (name "" means the id) and returns all of them by id."""
+        """id -> name; creates what is missing (name "" means the id) and returns all of them by id.
+
+        A created message holds id, name, value 1, language "en", created_at, app_id and user_id.
+        """
         ...
 
     def add_concept(self, app: int, concept_id: str, name: str, message: bytes) -> ConceptRecord:
@@ -320,6 +340,15 @@ class Transaction(Queries, Protocol):
 
     def put_vectors(self, app: int, vectors: Vectors) -> None:
         """Inserts or replaces, with a checksum each; clears the space's `unit` when a length differs from 1."""
+        ...
+
+    def delete_vectors(self, app: int, rows: Sequence[int]) -> None:
+        """Takes these annotation rows' own vectors out of every space (the rows stay); the change lists them
+        both as gone and as touched."""
+        ...
+
+    def add_blobs(self, input_row: int, digests: Iterable[str]) -> None:
+        """Keeps blobs for as long as the input lives."""
         ...
 
     def put_job(self, app: int, job_id: str) -> None:
@@ -352,13 +381,19 @@ class Store(Protocol):
 
     blobs: Blobs
 
+    @property
+    def identity(self) -> str:
+        """32 hex digits drawn when the store was created: sequence numbers mean something only beside it."""
+        ...
+
     def read(self) -> Queries:
         """Reads on this thread's own connection."""
         ...
 
     def write(self, op: Callable[[Transaction], T]) -> T:
         """Runs `op` on the writer thread in its own savepoint; returns its value once it is durable and every
-        subscriber has applied its change. An exception rolls back this op alone and is raised here."""
+        subscriber has applied its change. An exception rolls back this op alone and is raised here. WriteFailed
+        when the disk refused. Not to be called from inside an op or a subscriber."""
         ...
 
     def subscribe(self, consumer: Callable[[Change], None]) -> int:
@@ -368,7 +403,12 @@ class Store(Protocol):
 
     def changes(self, since: int) -> Iterator[Change]:
         """What was committed after `since`, in order, read from rows: put holds vectors that still exist.
-        Raises TooOld when the feed was trimmed past `since`: rebuild from rows instead."""
+        Sequence numbers have no gaps. Raises TooOld when the feed was trimmed past `since`, or never reached it:
+        rebuild from rows instead."""
+        ...
+
+    def trim_changes(self, up_to: int) -> None:
+        """Forgets changes up to and including this sequence number: every consumer has them on disk."""
         ...
 
     @property
@@ -381,6 +421,18 @@ class Store(Protocol):
 
 class Duplicate(Exception):
     """An id that is taken. `args[0]` is the id."""
+
+
+class Missing(Exception):
+    """A row that must exist in the app and does not. `args[0]` says which."""
+
+
+class WriteFailed(Exception):
+    """The disk refused a write (full, read-only, broken): nothing of the op was kept. `args[0]` says why."""
+
+
+class StoreClosed(Exception):
+    """The store was closed; the op was not run."""
 
 
 class Corrupt(Exception):
