@@ -24,6 +24,10 @@ class ConfigError(Exception):
     """A setting that cannot be used. The text is one line for the person who set it."""
 
 
+class CannotListen(ConfigError):
+    """An address that is taken, or not this machine's."""
+
+
 class Address(NamedTuple):
     """Where a door listens. Port 0 lets the system choose."""
 

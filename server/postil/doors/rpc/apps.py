@@ -5,7 +5,8 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from postil.access import Access
-from postil.core import apps
+from postil.core.apps import Apps as CoreApps
+from postil.core.apps import Users as CoreUsers
 from postil.core.call import Call
 from postil.v1.app_service_pb2 import (
     DeleteAppRequest,
@@ -20,7 +21,7 @@ from postil.v1.user_service_pb2 import GetUserRequest
 class Apps:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, apps: apps.Apps, access: Access) -> None:
+    def __init__(self, apps: CoreApps, access: Access) -> None:
         self._apps = apps
         self._access = access
 
@@ -49,7 +50,7 @@ class Apps:
 class Users:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, users: apps.Users) -> None:
+    def __init__(self, users: CoreUsers) -> None:
         self._users = users
 
     def GetUser(self, call: Call, request: GetUserRequest) -> Message | bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from google.protobuf.message import Message
 
-from postil.core import concepts
 from postil.core.call import Call
+from postil.core.concepts import Concepts as Core
 from postil.v1.concept_service_pb2 import (
     GetConceptCountsRequest,
     GetConceptRequest,
@@ -19,7 +19,7 @@ from postil.v1.concept_service_pb2 import (
 class Concepts:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, concepts: concepts.Concepts) -> None:
+    def __init__(self, concepts: Core) -> None:
         self._concepts = concepts
 
     def PostConcepts(self, call: Call, request: PostConceptsRequest) -> Message | bytes:

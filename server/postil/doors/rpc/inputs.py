@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from google.protobuf.message import Message
 
-from postil.core import inputs
 from postil.core.call import Call
+from postil.core.inputs import Inputs as Core
 from postil.v1.input_service_pb2 import (
     CancelInputsAddJobRequest,
     DeleteInputRequest,
@@ -24,7 +24,7 @@ from postil.v1.input_service_pb2 import (
 class Inputs:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, inputs: inputs.Inputs) -> None:
+    def __init__(self, inputs: Core) -> None:
         self._inputs = inputs
 
     def PostInputs(self, call: Call, request: PostInputsRequest) -> Message | bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from google.protobuf.message import Message
 
-from postil.core import models
 from postil.core.call import Call
+from postil.core.models import Models as Core
 from postil.v1.model_service_pb2 import (
     GetModelRequest,
     GetModelTypeRequest,
@@ -19,7 +19,7 @@ from postil.v1.model_service_pb2 import (
 class Models:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, models: models.Models) -> None:
+    def __init__(self, models: Core) -> None:
         self._models = models
 
     def ListModels(self, call: Call, request: ListModelsRequest) -> Message | bytes:

@@ -25,7 +25,8 @@ def pool(methods: Mapping[str, Method]) -> DescriptorPool:
     """A pool of its own, because the vendor's package may be registered in the default one by the vendor's client."""
     own = DescriptorPool()
     added: set[str] = set()
-    for file in (*FILES, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR):
+    roots: tuple[Any, ...] = (*FILES, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
+    for file in roots:
         _add(own, file, added)
     own.Add(vendor.file(methods))
     return own

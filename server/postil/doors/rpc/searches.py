@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from google.protobuf.message import Message
 
-from postil.core import search
 from postil.core.call import Call
+from postil.core.search import Searches as Core
 from postil.v1.search_service_pb2 import (
     PostAnnotationsSearchesRequest,
     PostInputsSearchesRequest,
@@ -15,7 +15,7 @@ from postil.v1.search_service_pb2 import (
 class Searches:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, searches: search.Searches) -> None:
+    def __init__(self, searches: Core) -> None:
         self._searches = searches
 
     def PostAnnotationsSearches(self, call: Call, request: PostAnnotationsSearchesRequest) -> Message | bytes:

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from postil.config import Address, CannotListen
 from postil.doors.rpc import reflection, vendor
 from postil.doors.rpc.dispatcher import Dispatcher, Handler, Reason, Refused
 from postil.doors.rpc.methods import Method
@@ -26,10 +27,6 @@ _CODES = {
 _READERS = 8  # threads that answer reads; more only fight over the interpreter lock (benchmarks/server_kind.py)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-class CannotListen(Exception):
-    """The address is taken or not ours. The text is one line for the person who set it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class RpcDoor:
         self._names = ("", *names)
         self.set_ready(ready=False)
 
-    def listen(self, address: str) -> int:
+    def listen(self, address: Address) -> int:
         """Binds and starts; health says NOT_SERVING until `set_ready`.
 
         Returns:
@@ -65,7 +62,7 @@ class RpcDoor:
             CannotListen: The address is taken, or not this machine's.
         """
         try:
-            port: int = self._server.add_insecure_port(address)
+            port: int = self._server.add_insecure_port(str(address))
         except RuntimeError:
             port = 0
         if not port:
@@ -90,11 +87,11 @@ def build(dispatcher: Dispatcher, methods: Mapping[str, Method], limits: Limits)
     readers = ThreadPoolExecutor(min(_READERS, limits.threads), "rpc-read")
     table: dict[str, Any] = dict(reflection.handlers(methods))
     for method in methods.values():
-        handler = grpc.unary_unary_rpc_method_handler(_behaviour(dispatcher, method, readers))
+        handler: Any = grpc.unary_unary_rpc_method_handler(_behaviour(dispatcher, method, readers))
         table[method.path] = handler
-        table |= {path: handler for path, mirrored in vendor.table({method.name: method}).items() if mirrored}
+        table |= dict.fromkeys(vendor.table({method.name: method}), handler)
     server = grpc.server(
-        pool, handlers=(_Handlers(table),), options=_options(limits), maximum_concurrent_rpcs=limits.calls
+        pool, handlers=[_Handlers(table)], options=_options(limits), maximum_concurrent_rpcs=limits.calls
     )
     report = health.HealthServicer(
         experimental_non_blocking=True, experimental_thread_pool=ThreadPoolExecutor(1, "health")
@@ -118,7 +115,7 @@ def _behaviour(dispatcher: Dispatcher, method: Method, readers: ThreadPoolExecut
 
     def behaviour(request: bytes, context: grpc.ServicerContext) -> bytes:
         remaining = context.time_remaining()
-        deadline = None if remaining is None or remaining == math.inf else time.monotonic() + remaining
+        deadline = None if remaining == math.inf else time.monotonic() + remaining
         try:
             return call(name, request, context.invocation_metadata(), deadline, context.is_active)
         except Refused as refused:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from google.protobuf.message import Message
 
-from postil.core import codes
 from postil.core.call import Call
+from postil.core.codes import StatusCodes as Core
 from postil.v1.status_service_pb2 import (
     GetStatusCodeRequest,
     ListStatusCodesRequest,
@@ -15,7 +15,7 @@ from postil.v1.status_service_pb2 import (
 class StatusCodes:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, codes: codes.StatusCodes) -> None:
+    def __init__(self, codes: Core) -> None:
         self._codes = codes
 
     def ListStatusCodes(self, call: Call, request: ListStatusCodesRequest) -> Message | bytes:

@@ -1,0 +1,89 @@
+"""The HTTP listener: uvicorn on its own thread with its own loop, so that RPCs and pages do not wait for each other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from postil.config import Address, CannotListen
+
+_BACKLOG = 256
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the command line, which stops both doors in order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class HttpDoor:
+    """An HTTP server around an ASGI application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        config = uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=2,
+            limit_concurrency=256,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+        self._server = _Server(config)
+        self._socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+
+    def listen(self, address: Address) -> int:
+        """Binds and starts. Requests are answered as soon as this returns.
+
+        Returns:
+            The port, which the system chose if `address` had port 0.
+
+        Raises:
+            CannotListen: The address is taken, or not this machine's.
+        """
+        self._socket = _bind(address)
+        self._thread = threading.Thread(target=self._run, args=(self._socket,), name="http", daemon=True)
+        self._thread.start()
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    def stop(self) -> None:
+        """Lets running requests finish for two seconds, then closes."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+        if self._socket is not None:
+            self._socket.close()
+
+    def _run(self, listening: socket.socket) -> None:
+        asyncio.run(self._server.serve(sockets=[listening]))
+
+
+def _bind(address: Address) -> socket.socket:
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from None
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(where)
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from None
+    return listening
