@@ -1,0 +1,75 @@
+"""Fill the generated parts of the documentation from the code they describe: settings and commands.
+
+python tools/docs.py           write (`make fix`)
+python tools/docs.py --check   write nothing; exit 1 and name what is stale (`make verify`)
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from postil import cli, config
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def commands() -> str:
+    """Each command of `postil` with its options, those of the settings table left out."""
+    group = cli.main
+    assert isinstance(group, click.Group)  # noqa: S101 - what the loop below relies on
+    settings = {row.name for row in config.settings()}
+    lines = ["| command | what it does |", "|---|---|"]
+    for name, command in sorted(group.commands.items()):
+        own = [one for one in command.params if one.name not in settings]
+        shared = len(own) < len(command.params)
+        shown = " ".join([f"postil {name}", *(_usage(one) for one in own), *(["[SETTING...]"] if shared else [])])
+        lines.append(f"| `{shown}` | {_oneline(command.help or '')} |")
+        lines += [f"| `{one.opts[0]}` | {_oneline(one.help or '')} |" for one in own if isinstance(one, click.Option)]
+    return "\n".join(lines) + "\n"
+
+
+def _usage(param: click.Parameter) -> str:
+    if isinstance(param, click.Argument):
+        return (param.name or "").upper()
+    shown = param.opts[0]
+    if not getattr(param, "is_flag", False):
+        shown += f" {param.metavar or param.type.name.upper()}"
+    return shown if param.required else f"[{shown}]"
+
+
+def _oneline(text: str) -> str:
+    return " ".join(text.split()).replace("|", r"\|")
+
+
+PARTS: dict[str, Callable[[], str]] = {"settings": config.reference, "commands": commands}
+
+
+def filled(text: str) -> str:
+    """The page with each generated part as the code has it now."""
+    for name, make in PARTS.items():
+        pattern = re.compile(rf"(<!-- begin: {name} [^\n]*-->\n).*?(<!-- end: {name} -->)", re.DOTALL)
+        text = pattern.sub(lambda found, make=make: f"{found[1]}\n{make()}\n{found[2]}", text)
+    return text
+
+
+def main() -> None:
+    stale = []
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        text = page.read_text()
+        fresh = filled(text)
+        if fresh != text:
+            stale.append(str(page.relative_to(ROOT)))
+            if "--check" not in sys.argv:
+                page.write_text(fresh)
+    if stale:
+        print(f"{'stale, run `make fix`' if '--check' in sys.argv else 'written'}: {', '.join(stale)}")
+    sys.exit(bool(stale) and "--check" in sys.argv)
+
+
+if __name__ == "__main__":
+    main()
