@@ -30,10 +30,15 @@ class Embedder(Protocol):
     """One model. Thread-safe."""
 
     spec: Spec
+    batch: int  # how many items one call of `embed` should get at most: a trade of speed against memory
 
     def prepare(self, content: Any) -> Any:
-        """Per-item work that can run in the caller's thread (picture: an RGB `PIL.Image.Image` to a float32
-        tensor [3, H, W]; text: the str itself)."""
+        """Per-item work that can run on any thread (picture: an RGB `PIL.Image.Image` to the array that the model
+        takes; text: the str itself).
+
+        Raises:
+            Failure: This content cannot be embedded, for example a text without a word.
+        """
         ...
 
     def embed(self, prepared: Sequence[Any]) -> Matrix:
@@ -47,7 +52,9 @@ class EmbedQueue(Protocol):
     spec: Spec
 
     def submit(self, contents: Sequence[Any]) -> Future[Matrix]:
-        """Embeds all of `contents` (prepared in the calling thread); the future gives float32 [n, dim]."""
+        """Embeds all of `contents` (prepared on the queue's threads); the future gives float32 [n, dim], or the
+        first error that one of them caused. Submit items one by one where each needs a fate of its own: they are
+        gathered into batches all the same. Cancelling the future drops what has not begun."""
         ...
 
 
