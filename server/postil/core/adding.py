@@ -161,7 +161,8 @@ class _Batch:
             elif made.url and not made.allow_duplicate_url and made.url in urls:
                 made.failure = Failure(
                     StatusCode.INPUT_DUPLICATE,
-                    f"{made.where}: the url was posted before as input {urls[made.url]!r}; set allow_duplicate_url to post it again.",
+                    f"{made.where}: the url was posted before as input {urls[made.url]!r}; "
+                    "set allow_duplicate_url to post it again.",
                 )
             else:
                 mine.add(made.message.id)

@@ -9,15 +9,17 @@ from postil.core.annotation_drafts import AnnotationDraft, annotation_draft, aut
 from postil.core.call import Call
 from postil.core.crops import Crops, Wanted
 from postil.core.labels import Names, StaleError, label_values
-from postil.core.regions import region_of
+from postil.core.masks import Masks
+from postil.core.regions import Box, region_of
 from postil.core.spaces import Spaces
 from postil.embed.base import Embedders
 from postil.errors import Failure
-from postil.store.base import Store, Transaction
+from postil.store.base import InputRecord, Store, Transaction
 from postil.v1.annotation_pb2 import Annotation
 from postil.v1.annotation_service_pb2 import MultiAnnotationResponse, PostAnnotationsRequest
 from postil.v1.data_pb2 import RegionInfo
 from postil.v1.status_code_pb2 import StatusCode
+from postil.v1.status_pb2 import Status
 
 MAX_ITEMS = 128
 _RETRIES = 5
@@ -37,10 +39,11 @@ def check_count(count: int) -> None:
 class Annotating:
     """Adds annotations."""
 
-    def __init__(self, store: Store, embedders: Embedders, crops: Crops) -> None:
+    def __init__(self, store: Store, embedders: Embedders, crops: Crops, masks: Masks) -> None:
         self._store = store
         self._embedders = embedders
         self._crops = crops
+        self._masks = masks
 
     def post(self, call: Call, request: PostAnnotationsRequest) -> bytes:
         """1 to 128 annotations; 24155 for another number, else a status per item."""
@@ -88,8 +91,8 @@ class Annotating:
                 if region is not None and region.HasField("region_info"):
                     known[stored.input, region.id] = region.region_info
         for made in lacking:
-            assert made.input is not None
-            assert made.region is not None
+            if made.input is None or made.region is None:
+                continue
             info = known.get((made.input.row, made.region.id))
             if info is None:
                 made.refuse(
@@ -104,13 +107,27 @@ class Annotating:
         for made in drafts:
             if made.failure is None and made.region is not None and made.input is not None:
                 made.region.id = made.region.id or ids.new_id()
-                wanted.append((made, Wanted(made.input, made.region.region_info, made.message.embed_model_version_id)))
+                info = made.region.region_info
+                box = self._take_mask(made, info)
+                if made.failure is None:
+                    wanted.append((made, Wanted(made.input, info, box, made.message.embed_model_version_id)))
         if not wanted:
             return
         self._crops.embed([one for _, one in wanted])
         for made, one in wanted:
             if one.vector is not None:
                 made.vectors.append(one.vector)
+
+    def _take_mask(self, made: AnnotationDraft, info: RegionInfo) -> Box | None:
+        if not info.mask.image.base64:
+            return None
+        try:
+            digest, box = self._masks.take(info.mask)
+        except Failure as failure:
+            made.refuse(failure.details, failure.code)
+            return None
+        made.blobs.append(digest)
+        return box
 
     def _write(self, call: Call, drafts: list[AnnotationDraft]) -> bytes:
         concepts = [concept for made in drafts if made.failure is None for concept in made.concepts]
@@ -148,8 +165,8 @@ class _Batch:
         for made in self._drafts:
             if made.failure is None and made.vectors and (problem := spaces.problem(made.vectors)):
                 made.refuse(problem)
-            if made.failure is None:
-                sound.append(made)
+            if made.failure is None and made.input is not None:
+                sound.append((made, made.input))
         stored = self._insert(tx, sound, spaces)
         return self._answer(stored)
 
@@ -172,19 +189,23 @@ class _Batch:
             elif made.explicit_id:
                 taken.add(pair)
 
-    def _insert(self, tx: Transaction, sound: list[AnnotationDraft], spaces: Spaces) -> dict[int, bytes]:
+    def _insert(
+        self, tx: Transaction, sound: list[tuple[AnnotationDraft, InputRecord]], spaces: Spaces
+    ) -> dict[int, bytes]:
         if not sound:
             return {}
         concepts = tx.ensure_concepts(self._app, self._names.wanted) if self._names.wanted else {}
         self._names.confirm(concepts)
         times = records.annotation_times(tx.now_us, tx.now_us)
         rows, labels, stored = [], [], {}
-        for made, row in zip(sound, tx.reserve_annotations(len(sound)), strict=True):
+        for (made, source), row in zip(sound, tx.reserve_annotations(len(sound)), strict=True):
             start, who = self._made[id(made)]
             message = start + times
-            rows.append(record(made, row, message, who, tx.now_us))
+            rows.append(record(made, source, row, message, who, tx.now_us))
             labels += [(row, concepts[name].row, value) for name, value in label_values(made.concepts).items()]
             spaces.add(row, made.vectors)
+            if made.blobs:
+                tx.add_blobs(source.row, made.blobs)
             stored[id(made)] = message
         tx.add_annotations(self._app, rows, labels)
         spaces.write()
@@ -206,7 +227,7 @@ class _Batch:
         return answer(self._call, codes, items)
 
 
-def answer(call: Call, codes: Sequence[statuses.Status], items: Sequence[bytes]) -> bytes:
+def answer(call: Call, codes: Sequence[Status], items: Sequence[bytes]) -> bytes:
     """A MultiAnnotationResponse of stored bytes."""
     summary = statuses.summary(codes)
     summary.req_id = call.request_id

@@ -42,6 +42,7 @@ class AnnotationDraft:
         region: Its one region, if it has one.
         input: The input it is about, once found.
         vectors: Its own vectors; empty when it shares its input's.
+        blobs: Digests to keep while its input lives.
         status: The status it is stored with.
         failure: Why it is refused.
     """
@@ -53,6 +54,7 @@ class AnnotationDraft:
     region: Region | None = None
     input: InputRecord | None = None
     vectors: list[SpaceVector] = field(default_factory=list)
+    blobs: list[str] = field(default_factory=list)
     status: StatusCode.ValueType = StatusCode.ANNOTATION_SUCCESS
     failure: Failure | None = None
 
@@ -149,14 +151,15 @@ def body(made: AnnotationDraft) -> bytes:
     return made.message.SerializeToString() + wire.framed(_STATUS, records.status_bytes(made.status))
 
 
-def record(made: AnnotationDraft, row: int, message: bytes, who: tuple[str, str, str], now_us: int) -> AnnotationRecord:
+def record(
+    made: AnnotationDraft, source: InputRecord, row: int, message: bytes, who: tuple[str, str, str], now_us: int
+) -> AnnotationRecord:
     """The row of a new annotation."""
-    assert made.input is not None
     return AnnotationRecord(
         row=row,
         id=made.message.id,
-        input=made.input.row,
-        anchor=row if made.vectors else made.input.anchor,
+        input=source.row,
+        anchor=row if made.vectors else source.anchor,
         message=message,
         status=made.status,
         trusted=made.message.trusted,

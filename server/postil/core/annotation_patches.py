@@ -56,7 +56,9 @@ class AnnotationPatches:
                 return self._store.write(batch.run)
             except StaleError:
                 continue
-        raise Failure(StatusCode.DATABASE_FAIL_TASK, "These annotations keep being changed by others; send the patch again.")
+        raise Failure(
+            StatusCode.DATABASE_FAIL_TASK, "These annotations keep being changed by others; send the patch again."
+        )
 
     def _prepare(self, call: Call, request: PatchAnnotationsRequest, action: str) -> list[_Patched]:
         pairs = [(item.input_id, item.id) for item in request.annotations]
@@ -157,6 +159,8 @@ class _Batch:
             modified_us=tx.now_us,
         )
         spaces.add(before.row, made.vectors)
+        if made.blobs:
+            tx.add_blobs(before.input, made.blobs)
         if before.input_level:
             record = tx.inputs_by_row([before.input])[before.input]
             start = Annotation.FromString(body(made))
@@ -174,6 +178,5 @@ class _Batch:
             return before.row
         if item.moved and before.anchor == before.row:
             tx.delete_vectors(self._app, [before.row])
-            assert item.draft.input is not None
-            return item.draft.input.anchor
+            return tx.inputs_by_row([before.input])[before.input].anchor
         return before.anchor

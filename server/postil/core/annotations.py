@@ -9,7 +9,9 @@ from postil.core.annotating import ANNOTATIONS, MAX_ITEMS, STATUS, Annotating
 from postil.core.annotation_patches import AnnotationPatches
 from postil.core.call import Call
 from postil.core.crops import Crops
+from postil.core.hosting import Hosting
 from postil.core.inputs import ok_bytes
+from postil.core.masks import Masks
 from postil.embed.base import Embedders
 from postil.errors import Failure, missing
 from postil.store.base import AnnotationListing, AnnotationRecord, Store, Transaction
@@ -35,9 +37,10 @@ _ONE = wire.key(SingleAnnotationResponse.DESCRIPTOR, "annotation")
 class Annotations:
     """The verbs of annotations."""
 
-    def __init__(self, store: Store, embedders: Embedders) -> None:
+    def __init__(self, store: Store, embedders: Embedders, hosting: Hosting) -> None:
         self._store = store
-        self._annotating = Annotating(store, embedders, Crops(store.blobs, embedders))
+        crops, masks = Crops(store.blobs, embedders), Masks(store.blobs, hosting)
+        self._annotating = Annotating(store, embedders, crops, masks)
         self._patches = AnnotationPatches(store, self._annotating)
 
     def post(self, call: Call, request: PostAnnotationsRequest) -> bytes:
@@ -128,7 +131,7 @@ def _pairs(annotation_ids: Iterable[str], input_ids: Iterable[str]) -> tuple[tup
     if len(mine) != len(theirs):
         raise Failure(
             StatusCode.ANNOTATION_INVALID_ARGUMENT,
-            f"{len(mine)} ids and {len(theirs)} input_ids were given; each annotation id needs its input's id beside it",
+            f"{len(mine)} ids and {len(theirs)} input_ids were given; give each annotation id its input's id",
         )
     return tuple(zip(theirs, mine, strict=True))
 

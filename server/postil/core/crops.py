@@ -25,12 +25,14 @@ class Wanted:
     Args:
         input: The input it lies on.
         info: Where it lies.
+        box: The box to crop, where the info does not say (a mask).
         embedder: Version id of the embedder to use; "" for the default one.
         vector: The answer; stays None when there are no pixels or characters to embed.
     """
 
     input: InputRecord
     info: RegionInfo
+    box: regions.Box | None = None
     embedder: str = ""
     vector: SpaceVector | None = field(default=None)
 
@@ -54,7 +56,7 @@ class Crops:
             if source is None:
                 continue
             for one in group:
-                content = _content(source, one.info)
+                content = _content(source, one)
                 queue = self._queue("text" if isinstance(source, str) else "picture", one.embedder)
                 if content is not None and queue is not None:
                     running.append((one, queue.spec, queue.submit([content])))
@@ -81,8 +83,8 @@ class Crops:
         return queue if queue is not None and queue.spec.kind == kind else None
 
 
-def _content(source: Picture | str, info: RegionInfo) -> object | None:
+def _content(source: Picture | str, wanted: Wanted) -> object | None:
     if isinstance(source, str):
-        return regions.text_of(info, source)
-    box = regions.box_of(info)
+        return regions.text_of(wanted.info, source)
+    box = wanted.box or regions.box_of(wanted.info)
     return crop(source, box) if box is not None else None

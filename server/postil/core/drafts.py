@@ -85,7 +85,7 @@ def _refuse(made: Draft, why: str, code: StatusCode.ValueType = StatusCode.INPUT
 
 def _take_medium(made: Draft) -> None:
     data = made.message.data
-    given = [name for name in MEDIA if data.HasField(name) and _has_content(getattr(data, name))]
+    given = [name for name in MEDIA if _has_content(getattr(data, name))]
     for name in MEDIA:
         if name not in given:
             data.ClearField(name)  # type: ignore[arg-type]
@@ -95,8 +95,12 @@ def _take_medium(made: Draft) -> None:
         if not data.embeddings:
             raise _refuse(made, "it is empty; give data.image, data.video, data.audio, data.text or data.embeddings")
         return
-    made.medium = given[0]
-    medium = getattr(data, made.medium)
+    _take_content(made, given[0])
+
+
+def _take_content(made: Draft, name: str) -> None:
+    made.medium = name
+    medium = getattr(made.message.data, name)
     made.url = medium.url.strip()
     made.allow_duplicate_url = medium.allow_duplicate_url
     content = medium.raw.encode() if made.medium == "text" else medium.base64
@@ -113,9 +117,9 @@ def _take_medium(made: Draft) -> None:
             StatusCode.INPUT_OVER_LIMIT,
         )
     made.content = content
-    for name in ("base64", "decoded_bytes", "hosted", "image_info", "video_info", "audio_info", "text_info"):
-        if name in medium.DESCRIPTOR.fields_by_name:
-            medium.ClearField(name)
+    for owned in ("base64", "decoded_bytes", "hosted", "image_info", "video_info", "audio_info", "text_info"):
+        if owned in medium.DESCRIPTOR.fields_by_name:
+            medium.ClearField(owned)
 
 
 def _has_content(medium: object) -> bool:
@@ -166,9 +170,9 @@ def geo_problem(data: Data) -> str:
     if not data.HasField("geo") or not data.geo.HasField("geo_point"):
         return ""
     point = data.geo.geo_point
-    if not (math.isfinite(point.latitude) and -90 <= point.latitude <= 90):  # noqa: PLR2004 - degrees
+    if not (math.isfinite(point.latitude) and -90 <= point.latitude <= 90):
         return f"geo_point.latitude is {point.latitude:g}; it runs from -90 to 90"
-    if not (math.isfinite(point.longitude) and -180 <= point.longitude <= 180):  # noqa: PLR2004 - degrees
+    if not (math.isfinite(point.longitude) and -180 <= point.longitude <= 180):
         return f"geo_point.longitude is {point.longitude:g}; it runs from -180 to 180"
     return ""
 

@@ -74,37 +74,37 @@ def _change(item: Input, position: int) -> _Change:
 def _run(tx: Transaction, call: Call, action: str, changes: list[_Change]) -> tuple[list[bytes], list[Status]]:
     items, codes = [], []
     for change in changes:
-        stored = _one(tx, call, action, change) if change.failure is None else None
-        if change.failure is None and stored is not None:
+        if change.failure is None:
+            stored = _one(tx, call, action, change)
+        if change.failure is None:
             items.append(stored)
             codes.append(statuses.status(StatusCode.INPUT_SUCCESS))
         else:
-            assert change.failure is not None
             status = statuses.of_failure(change.failure)
             items.append(Input(id=change.item.id, status=status).SerializeToString())
             codes.append(status)
     return items, codes
 
 
-def _one(tx: Transaction, call: Call, action: str, change: _Change) -> bytes | None:
+def _one(tx: Transaction, call: Call, action: str, change: _Change) -> bytes:
     """Patches one input. Refuses before it writes anything, so that a failed item leaves nothing behind."""
     record = tx.input(call.app.row, change.item.id)  # read here: an earlier item may have patched the same input
     if record is None:
         change.refuse("it does not exist; post it first", StatusCode.INPUT_DOES_NOT_EXIST)
-        return None
+        return b""
     message = Input.FromString(record.message)
     try:
         message.data.CopyFrom(patch.input_data(action, message.data, change.item.data))
     except Failure as failure:
         change.failure = Failure(failure.code, f"{change.where}: {failure.details}")
-        return None
+        return b""
     spaces = Spaces(tx, call.app.row)
     if problem := labels.check(message.data.concepts, change.where):
         change.failure = Failure(StatusCode.INPUT_INVALID_ARGUMENT, problem)
     elif problem := geo_problem(message.data) or spaces.problem(change.vectors):
         change.refuse(problem)
     if change.failure is not None:
-        return None
+        return b""
     level = tx.annotations_by_row([record.anchor])[record.anchor]
     stored, _ = store_level(tx, call, record, level, patched_level(level, message))
     spaces.add(record.anchor, change.vectors)

@@ -75,9 +75,7 @@ class Inputs:
         """ListInputs, newest first; a page past the end is empty."""
         page = pages.of_list(request.page, request.per_page)
         wanted = [request.status.code] if request.status.code else []
-        return _many(
-            call, self._store.read().list_inputs(call.app.row, request.ids, wanted, page.offset, page.limit)
-        )
+        return _many(call, self._store.read().list_inputs(call.app.row, request.ids, wanted, page.offset, page.limit))
 
     def stream(self, call: Call, request: StreamInputsRequest) -> bytes:
         """StreamInputs: the page after last_id, oldest first unless descending."""

@@ -36,7 +36,8 @@ def check(concepts: Iterable[Concept], where: str) -> str:
         if not concept.id and not concept.name:
             return f"{where}: concept {position} has neither id nor name; give it an id"
         if not (math.isfinite(concept.value) and 0.0 <= concept.value <= 1.0):
-            return f"{where}: concept {concept.id or concept.name!r} has value {concept.value}; use 1 (present) or 0 (absent)"
+            shown = ids.shown(concept.id or concept.name)
+            return f"{where}: concept {shown} has value {concept.value}; use 1 (present) or 0 (absent)"
         problem = ids.problem(concept.id or concept.name)
         if problem:
             return f"{where}: concept id {ids.shown(concept.id or concept.name)} {problem}"

@@ -73,7 +73,7 @@ class Processing:
             self._work.clear()
             try:
                 self._begin()
-            except Exception:  # the thread must outlive a passing fault of the store
+            except Exception:  # noqa: BLE001 - the thread must outlive a passing fault of the store
                 _log.exception("cannot look for pending inputs")
 
     def _begin(self) -> None:
@@ -93,7 +93,7 @@ class Processing:
         try:
             if not self._stopping.is_set():
                 self._finish(app, record)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever went wrong, the input gets a status instead of waiting for ever
             _log.exception("input %s could not be finished", record.id)
             self._fail(app, record, Failure(StatusCode.INPUT_FAILED, f"input {record.id!r} could not be processed"))
         finally:
@@ -116,7 +116,7 @@ class Processing:
 
     def _draft(self, record: InputRecord) -> Draft:
         message = Input.FromString(record.message)
-        medium = next(name for name in MEDIA if message.data.HasField(name))
+        medium = next(name for name in MEDIA if _given(message, name))
         made = Draft(f"input {record.id!r}", message, Data(), medium)
         stored = getattr(message.data, medium)
         digest = digest_of(stored.hosted)
@@ -134,6 +134,10 @@ class Processing:
 
     def _fail(self, app: int, record: InputRecord, failure: Failure) -> None:
         self._store.write(lambda tx: _record_failure(tx, app, record.id, failure))
+
+
+def _given(message: Input, medium: str) -> bool:
+    return bool(getattr(message.data, medium).ByteSize())
 
 
 def _still_pending(tx: Transaction, app: int, input_id: str) -> InputRecord | None:

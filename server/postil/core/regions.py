@@ -7,7 +7,7 @@ counted in code points from 0, the end exclusive.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from postil.v1.data_pb2 import BoundingBox, Data, Point, Region, RegionInfo
@@ -102,7 +102,7 @@ def _span_problem(info: RegionInfo) -> str:
     return ""
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[RegionInfo], str]] = {
     "bounding_box": _box_problem,
     "mask": _mask_problem,
     "polygon": _polygon_problem,
@@ -119,7 +119,7 @@ def box_of(info: RegionInfo) -> Box | None:
         box = info.bounding_box
         return Box(box.top_row, box.left_col, box.bottom_row, box.right_col)
     points = list(info.polygon.points) if info.HasField("polygon") else list(info.keypoint_locations)
-    if len(points) < 2:  # noqa: PLR2004 - one point has no area
+    if len(points) < 2:
         return None
     rows, cols = [point.row for point in points], [point.col for point in points]
     box_around = Box(min(rows), min(cols), max(rows), max(cols))

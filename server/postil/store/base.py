@@ -165,6 +165,10 @@ class JobRecord(NamedTuple):
 class Queries(Protocol):
     """Reads. Each sees everything committed before it began. `offset`/`limit` are counts of rows."""
 
+    def setting(self, name: str) -> str | None:
+        """A fact that the store keeps about itself, None when it was never put."""
+        ...
+
     # apps
     def app(self, user_id: str, app_id: str) -> AppRecord | None: ...
     def apps(self, user_id: str, offset: int, limit: int) -> list[AppRecord]:
@@ -195,6 +199,10 @@ class Queries(Protocol):
 
     def pending_inputs(self, limit: int) -> list[tuple[int, InputRecord]]:
         """(app row, input) of every app still to be processed (30001, 30003), oldest first."""
+        ...
+
+    def hosted_inputs(self, after_row: int, limit: int) -> list[InputRecord]:
+        """Inputs of every app that keep blobs, by ascending row."""
         ...
 
     def pending_of_job(self, app: int, job_id: str) -> list[InputRecord]:
@@ -278,6 +286,8 @@ class Transaction(Queries, Protocol):
 
     now_us: int  # one time for the whole op; strictly greater than any earlier op's
 
+    def put_setting(self, name: str, value: str) -> None: ...
+
     def put_app(self, user_id: str, app_id: str, message: bytes) -> AppRecord:
         """Create; raises Duplicate when it exists."""
         ...
@@ -315,6 +325,10 @@ class Transaction(Queries, Protocol):
 
     def update_annotation(self, record: AnnotationRecord, labels: Sequence[tuple[int, float]]) -> None:
         """Replaces message, columns and labels (concept row, value) of an annotation that exists."""
+        ...
+
+    def replace_message(self, row: int, message: bytes) -> None:
+        """Replaces an annotation's message alone; columns, labels and vectors stay."""
         ...
 
     def delete_annotations(self, app: int, rows: Sequence[int]) -> None:
