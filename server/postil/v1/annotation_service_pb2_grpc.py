@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class AnnotationsStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Writes, reads and deletes annotations.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -35,6 +36,11 @@ class AnnotationsStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.PostAnnotations = channel.unary_unary(
+                '/postil.v1.Annotations/PostAnnotations',
+                request_serializer=postil_dot_v1_dot_annotation__service__pb2.PostAnnotationsRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_annotation__service__pb2.MultiAnnotationResponse.FromString,
+                _registered_method=True)
         self.GetAnnotation = channel.unary_unary(
                 '/postil.v1.Annotations/GetAnnotation',
                 request_serializer=postil_dot_v1_dot_annotation__service__pb2.GetAnnotationRequest.SerializeToString,
@@ -43,11 +49,6 @@ class AnnotationsStub(object):
         self.ListAnnotations = channel.unary_unary(
                 '/postil.v1.Annotations/ListAnnotations',
                 request_serializer=postil_dot_v1_dot_annotation__service__pb2.ListAnnotationsRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_annotation__service__pb2.MultiAnnotationResponse.FromString,
-                _registered_method=True)
-        self.PostAnnotations = channel.unary_unary(
-                '/postil.v1.Annotations/PostAnnotations',
-                request_serializer=postil_dot_v1_dot_annotation__service__pb2.PostAnnotationsRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_annotation__service__pb2.MultiAnnotationResponse.FromString,
                 _registered_method=True)
         self.PatchAnnotations = channel.unary_unary(
@@ -73,46 +74,57 @@ class AnnotationsStub(object):
 
 
 class AnnotationsServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Writes, reads and deletes annotations.
+    """
+
+    def PostAnnotations(self, request, context):
+        """Adds 1 to 128 annotations, else ANNOTATION_INVALID_ARGUMENT. Good items are kept when others fail (MIXED_STATUS).
+        Acknowledged ones are on disk and found by the next search.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def GetAnnotation(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One annotation. Not there: CONN_DOES_NOT_EXIST.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAnnotations(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def PostAnnotations(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Annotations, oldest first, ties by id. Input-level ones that say nothing are left out.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchAnnotations(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Changes 1 to 128 annotations, found by input_id and id. Not there: CONN_DOES_NOT_EXIST on the item.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAnnotation(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Deletes one annotation; done also when it was not there. Input-level ones go only with their input:
+        ANNOTATION_INVALID_ARGUMENT.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAnnotations(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Deletes annotations by pairs of ids, or all of some inputs except the input-level ones. Done also when there was
+        nothing.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAnnotationWorkers(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Users, models and workflows that wrote annotations in this app.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -120,6 +132,11 @@ class AnnotationsServicer(object):
 
 def add_AnnotationsServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'PostAnnotations': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostAnnotations,
+                    request_deserializer=postil_dot_v1_dot_annotation__service__pb2.PostAnnotationsRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_annotation__service__pb2.MultiAnnotationResponse.SerializeToString,
+            ),
             'GetAnnotation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAnnotation,
                     request_deserializer=postil_dot_v1_dot_annotation__service__pb2.GetAnnotationRequest.FromString,
@@ -128,11 +145,6 @@ def add_AnnotationsServicer_to_server(servicer, server):
             'ListAnnotations': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAnnotations,
                     request_deserializer=postil_dot_v1_dot_annotation__service__pb2.ListAnnotationsRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_annotation__service__pb2.MultiAnnotationResponse.SerializeToString,
-            ),
-            'PostAnnotations': grpc.unary_unary_rpc_method_handler(
-                    servicer.PostAnnotations,
-                    request_deserializer=postil_dot_v1_dot_annotation__service__pb2.PostAnnotationsRequest.FromString,
                     response_serializer=postil_dot_v1_dot_annotation__service__pb2.MultiAnnotationResponse.SerializeToString,
             ),
             'PatchAnnotations': grpc.unary_unary_rpc_method_handler(
@@ -164,7 +176,35 @@ def add_AnnotationsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Annotations(object):
-    """Missing associated documentation comment in .proto file."""
+    """Writes, reads and deletes annotations.
+    """
+
+    @staticmethod
+    def PostAnnotations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Annotations/PostAnnotations',
+            postil_dot_v1_dot_annotation__service__pb2.PostAnnotationsRequest.SerializeToString,
+            postil_dot_v1_dot_annotation__service__pb2.MultiAnnotationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetAnnotation(request,
@@ -209,33 +249,6 @@ class Annotations(object):
             target,
             '/postil.v1.Annotations/ListAnnotations',
             postil_dot_v1_dot_annotation__service__pb2.ListAnnotationsRequest.SerializeToString,
-            postil_dot_v1_dot_annotation__service__pb2.MultiAnnotationResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def PostAnnotations(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Annotations/PostAnnotations',
-            postil_dot_v1_dot_annotation__service__pb2.PostAnnotationsRequest.SerializeToString,
             postil_dot_v1_dot_annotation__service__pb2.MultiAnnotationResponse.FromString,
             options,
             channel_credentials,

@@ -29,7 +29,7 @@ from postil.v1 import options_pb2 as postil_dot_v1_dot_options__pb2
 from postil.v1 import status_pb2 as postil_dot_v1_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpostil/v1/app_service.proto\x12\tpostil.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x13postil/v1/app.proto\x1a\x16postil/v1/common.proto\x1a\x17postil/v1/options.proto\x1a\x16postil/v1/status.proto\"X\n\rGetAppRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x19\n\x11\x61\x64\x64itional_fields\x18\x02 \x03(\t\"S\n\x11SingleAppResponse\x12!\n\x06status\x18\x01 \x01(\x0b\x32\x11.postil.v1.Status\x12\x1b\n\x03\x61pp\x18\x02 \x01(\x0b\x32\x0e.postil.v1.App\"\xeb\x03\n\x0fListAppsRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x0c\n\x04page\x18\x02 \x01(\r\x12\x10\n\x08per_page\x18\x03 \x01(\r\x12\x19\n\x11\x61\x64\x64itional_fields\x18\n \x03(\t\x12\x16\n\x0esort_ascending\x18\x05 \x01(\x08\x12\x16\n\x0csort_by_name\x18\x06 \x01(\x08H\x00\x12\x1d\n\x13sort_by_modified_at\x18\x07 \x01(\x08H\x00\x12\x1c\n\x12sort_by_created_at\x18\x0c \x01(\x08H\x00\x12\x1c\n\x12sort_by_star_count\x18\r \x01(\x08H\x00\x12\x14\n\nsort_by_id\x18\x11 \x01(\x08H\x00\x12\x1b\n\x11sort_by_relevance\x18\x13 \x01(\x08H\x00\x12\x15\n\rfeatured_only\x18\t \x01(\x08\x12\x14\n\x0cstarred_only\x18\x0b \x01(\x08\x12\x15\n\rtemplate_only\x18\x10 \x01(\x08\x12)\n\nvisibility\x18\x12 \x01(\x0b\x32\x15.postil.v1.Visibility\x12\x0e\n\x06search\x18\x0f \x01(\t\x12\r\n\x05query\x18\x08 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\n\n\x02id\x18\x0e \x01(\tB\t\n\x07sort_by\"Y\n\x10MultiAppResponse\x12!\n\x06status\x18\x01 \x01(\x0b\x32\x11.postil.v1.Status\x12\"\n\x04\x61pps\x18\x02 \x03(\x0b\x32\x0e.postil.v1.AppB\x04\xc8\xf3\x18\x01\"@\n\x10\x44\x65leteAppRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\"]\n\x0fPostAppsRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x1c\n\x04\x61pps\x18\x02 \x03(\x0b\x32\x0e.postil.v1.App\"\xb0\x01\n\x10PatchAppsRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x1c\n\x04\x61pps\x18\x02 \x03(\x0b\x32\x0e.postil.v1.App\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12/\n\x0fmetadata_action\x18\x04 \x01(\x0b\x32\x16.postil.v1.PatchAction\x12\x0f\n\x07reindex\x18\x05 \x01(\x08\"\xae\x01\n\x0fPatchAppRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x1b\n\x03\x61pp\x18\x02 \x01(\x0b\x32\x0e.postil.v1.App\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12/\n\x0fmetadata_action\x18\x04 \x01(\x0b\x32\x16.postil.v1.PatchAction\x12\x0f\n\x07reindex\x18\x05 \x01(\x08\x32\x98\x06\n\x04\x41pps\x12\x8e\x01\n\x06GetApp\x12\x18.postil.v1.GetAppRequest\x1a\x1c.postil.v1.SingleAppResponse\"L\x82\xd3\xe4\x93\x02\x46\x12\x39/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}Z\t\x12\x07/v2/app\x12}\n\x08ListApps\x12\x1a.postil.v1.ListAppsRequest\x1a\x1b.postil.v1.MultiAppResponse\"8\x82\xd3\xe4\x93\x02\x32\x12$/v2/users/{user_app_id.user_id}/appsZ\n\x12\x08/v2/apps\x12\x84\x01\n\tDeleteApp\x12\x1b.postil.v1.DeleteAppRequest\x1a\x17.postil.v1.BaseResponse\"A\x82\xd3\xe4\x93\x02;*9/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}\x12t\n\x08PostApps\x12\x1a.postil.v1.PostAppsRequest\x1a\x1b.postil.v1.MultiAppResponse\"/\x82\xd3\xe4\x93\x02)\"$/v2/users/{user_app_id.user_id}/apps:\x01*\x12v\n\tPatchApps\x12\x1b.postil.v1.PatchAppsRequest\x1a\x1b.postil.v1.MultiAppResponse\"/\x82\xd3\xe4\x93\x02)2$/v2/users/{user_app_id.user_id}/apps:\x01*\x12\x8a\x01\n\x08PatchApp\x12\x1a.postil.v1.PatchAppRequest\x1a\x1c.postil.v1.SingleAppResponse\"D\x82\xd3\xe4\x93\x02>29/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpostil/v1/app_service.proto\x12\tpostil.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x13postil/v1/app.proto\x1a\x16postil/v1/common.proto\x1a\x17postil/v1/options.proto\x1a\x16postil/v1/status.proto\"]\n\x0fPostAppsRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x1c\n\x04\x61pps\x18\x02 \x03(\x0b\x32\x0e.postil.v1.App\"Y\n\x10MultiAppResponse\x12!\n\x06status\x18\x01 \x01(\x0b\x32\x11.postil.v1.Status\x12\"\n\x04\x61pps\x18\x02 \x03(\x0b\x32\x0e.postil.v1.AppB\x04\xc8\xf3\x18\x01\"X\n\rGetAppRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x19\n\x11\x61\x64\x64itional_fields\x18\x02 \x03(\t\"S\n\x11SingleAppResponse\x12!\n\x06status\x18\x01 \x01(\x0b\x32\x11.postil.v1.Status\x12\x1b\n\x03\x61pp\x18\x02 \x01(\x0b\x32\x0e.postil.v1.App\"\xeb\x03\n\x0fListAppsRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x0c\n\x04page\x18\x02 \x01(\r\x12\x10\n\x08per_page\x18\x03 \x01(\r\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x16\n\x0esort_ascending\x18\x05 \x01(\x08\x12\x16\n\x0csort_by_name\x18\x06 \x01(\x08H\x00\x12\x1d\n\x13sort_by_modified_at\x18\x07 \x01(\x08H\x00\x12\x1c\n\x12sort_by_created_at\x18\x0c \x01(\x08H\x00\x12\x1c\n\x12sort_by_star_count\x18\r \x01(\x08H\x00\x12\x14\n\nsort_by_id\x18\x11 \x01(\x08H\x00\x12\x1b\n\x11sort_by_relevance\x18\x13 \x01(\x08H\x00\x12\r\n\x05query\x18\x08 \x01(\t\x12\x15\n\rfeatured_only\x18\t \x01(\x08\x12\x19\n\x11\x61\x64\x64itional_fields\x18\n \x03(\t\x12\x14\n\x0cstarred_only\x18\x0b \x01(\x08\x12\n\n\x02id\x18\x0e \x01(\t\x12\x0e\n\x06search\x18\x0f \x01(\t\x12\x15\n\rtemplate_only\x18\x10 \x01(\x08\x12)\n\nvisibility\x18\x12 \x01(\x0b\x32\x15.postil.v1.VisibilityB\t\n\x07sort_by\"\xb0\x01\n\x10PatchAppsRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x1c\n\x04\x61pps\x18\x02 \x03(\x0b\x32\x0e.postil.v1.App\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12/\n\x0fmetadata_action\x18\x04 \x01(\x0b\x32\x16.postil.v1.PatchAction\x12\x0f\n\x07reindex\x18\x05 \x01(\x08\"\xae\x01\n\x0fPatchAppRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x1b\n\x03\x61pp\x18\x02 \x01(\x0b\x32\x0e.postil.v1.App\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12/\n\x0fmetadata_action\x18\x04 \x01(\x0b\x32\x16.postil.v1.PatchAction\x12\x0f\n\x07reindex\x18\x05 \x01(\x08\"@\n\x10\x44\x65leteAppRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet2\x98\x06\n\x04\x41pps\x12t\n\x08PostApps\x12\x1a.postil.v1.PostAppsRequest\x1a\x1b.postil.v1.MultiAppResponse\"/\x82\xd3\xe4\x93\x02)\"$/v2/users/{user_app_id.user_id}/apps:\x01*\x12\x8e\x01\n\x06GetApp\x12\x18.postil.v1.GetAppRequest\x1a\x1c.postil.v1.SingleAppResponse\"L\x82\xd3\xe4\x93\x02\x46\x12\x39/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}Z\t\x12\x07/v2/app\x12}\n\x08ListApps\x12\x1a.postil.v1.ListAppsRequest\x1a\x1b.postil.v1.MultiAppResponse\"8\x82\xd3\xe4\x93\x02\x32\x12$/v2/users/{user_app_id.user_id}/appsZ\n\x12\x08/v2/apps\x12v\n\tPatchApps\x12\x1b.postil.v1.PatchAppsRequest\x1a\x1b.postil.v1.MultiAppResponse\"/\x82\xd3\xe4\x93\x02)2$/v2/users/{user_app_id.user_id}/apps:\x01*\x12\x8a\x01\n\x08PatchApp\x12\x1a.postil.v1.PatchAppRequest\x1a\x1c.postil.v1.SingleAppResponse\"D\x82\xd3\xe4\x93\x02>29/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}:\x01*\x12\x84\x01\n\tDeleteApp\x12\x1b.postil.v1.DeleteAppRequest\x1a\x17.postil.v1.BaseResponse\"A\x82\xd3\xe4\x93\x02;*9/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,34 +38,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MULTIAPPRESPONSE'].fields_by_name['apps']._loaded_options = None
   _globals['_MULTIAPPRESPONSE'].fields_by_name['apps']._serialized_options = b'\310\363\030\001'
+  _globals['_APPS'].methods_by_name['PostApps']._loaded_options = None
+  _globals['_APPS'].methods_by_name['PostApps']._serialized_options = b'\202\323\344\223\002)\"$/v2/users/{user_app_id.user_id}/apps:\001*'
   _globals['_APPS'].methods_by_name['GetApp']._loaded_options = None
   _globals['_APPS'].methods_by_name['GetApp']._serialized_options = b'\202\323\344\223\002F\0229/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}Z\t\022\007/v2/app'
   _globals['_APPS'].methods_by_name['ListApps']._loaded_options = None
   _globals['_APPS'].methods_by_name['ListApps']._serialized_options = b'\202\323\344\223\0022\022$/v2/users/{user_app_id.user_id}/appsZ\n\022\010/v2/apps'
-  _globals['_APPS'].methods_by_name['DeleteApp']._loaded_options = None
-  _globals['_APPS'].methods_by_name['DeleteApp']._serialized_options = b'\202\323\344\223\002;*9/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}'
-  _globals['_APPS'].methods_by_name['PostApps']._loaded_options = None
-  _globals['_APPS'].methods_by_name['PostApps']._serialized_options = b'\202\323\344\223\002)\"$/v2/users/{user_app_id.user_id}/apps:\001*'
   _globals['_APPS'].methods_by_name['PatchApps']._loaded_options = None
   _globals['_APPS'].methods_by_name['PatchApps']._serialized_options = b'\202\323\344\223\002)2$/v2/users/{user_app_id.user_id}/apps:\001*'
   _globals['_APPS'].methods_by_name['PatchApp']._loaded_options = None
   _globals['_APPS'].methods_by_name['PatchApp']._serialized_options = b'\202\323\344\223\002>29/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}:\001*'
-  _globals['_GETAPPREQUEST']._serialized_start=166
-  _globals['_GETAPPREQUEST']._serialized_end=254
-  _globals['_SINGLEAPPRESPONSE']._serialized_start=256
-  _globals['_SINGLEAPPRESPONSE']._serialized_end=339
-  _globals['_LISTAPPSREQUEST']._serialized_start=342
-  _globals['_LISTAPPSREQUEST']._serialized_end=833
-  _globals['_MULTIAPPRESPONSE']._serialized_start=835
-  _globals['_MULTIAPPRESPONSE']._serialized_end=924
-  _globals['_DELETEAPPREQUEST']._serialized_start=926
-  _globals['_DELETEAPPREQUEST']._serialized_end=990
-  _globals['_POSTAPPSREQUEST']._serialized_start=992
-  _globals['_POSTAPPSREQUEST']._serialized_end=1085
-  _globals['_PATCHAPPSREQUEST']._serialized_start=1088
-  _globals['_PATCHAPPSREQUEST']._serialized_end=1264
-  _globals['_PATCHAPPREQUEST']._serialized_start=1267
-  _globals['_PATCHAPPREQUEST']._serialized_end=1441
+  _globals['_APPS'].methods_by_name['DeleteApp']._loaded_options = None
+  _globals['_APPS'].methods_by_name['DeleteApp']._serialized_options = b'\202\323\344\223\002;*9/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}'
+  _globals['_POSTAPPSREQUEST']._serialized_start=166
+  _globals['_POSTAPPSREQUEST']._serialized_end=259
+  _globals['_MULTIAPPRESPONSE']._serialized_start=261
+  _globals['_MULTIAPPRESPONSE']._serialized_end=350
+  _globals['_GETAPPREQUEST']._serialized_start=352
+  _globals['_GETAPPREQUEST']._serialized_end=440
+  _globals['_SINGLEAPPRESPONSE']._serialized_start=442
+  _globals['_SINGLEAPPRESPONSE']._serialized_end=525
+  _globals['_LISTAPPSREQUEST']._serialized_start=528
+  _globals['_LISTAPPSREQUEST']._serialized_end=1019
+  _globals['_PATCHAPPSREQUEST']._serialized_start=1022
+  _globals['_PATCHAPPSREQUEST']._serialized_end=1198
+  _globals['_PATCHAPPREQUEST']._serialized_start=1201
+  _globals['_PATCHAPPREQUEST']._serialized_end=1375
+  _globals['_DELETEAPPREQUEST']._serialized_start=1377
+  _globals['_DELETEAPPREQUEST']._serialized_end=1441
   _globals['_APPS']._serialized_start=1444
   _globals['_APPS']._serialized_end=2236
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class AppsStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Creates, reads, changes and deletes apps.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -35,6 +36,11 @@ class AppsStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.PostApps = channel.unary_unary(
+                '/postil.v1.Apps/PostApps',
+                request_serializer=postil_dot_v1_dot_app__service__pb2.PostAppsRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_app__service__pb2.MultiAppResponse.FromString,
+                _registered_method=True)
         self.GetApp = channel.unary_unary(
                 '/postil.v1.Apps/GetApp',
                 request_serializer=postil_dot_v1_dot_app__service__pb2.GetAppRequest.SerializeToString,
@@ -43,16 +49,6 @@ class AppsStub(object):
         self.ListApps = channel.unary_unary(
                 '/postil.v1.Apps/ListApps',
                 request_serializer=postil_dot_v1_dot_app__service__pb2.ListAppsRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_app__service__pb2.MultiAppResponse.FromString,
-                _registered_method=True)
-        self.DeleteApp = channel.unary_unary(
-                '/postil.v1.Apps/DeleteApp',
-                request_serializer=postil_dot_v1_dot_app__service__pb2.DeleteAppRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
-                _registered_method=True)
-        self.PostApps = channel.unary_unary(
-                '/postil.v1.Apps/PostApps',
-                request_serializer=postil_dot_v1_dot_app__service__pb2.PostAppsRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_app__service__pb2.MultiAppResponse.FromString,
                 _registered_method=True)
         self.PatchApps = channel.unary_unary(
@@ -65,43 +61,55 @@ class AppsStub(object):
                 request_serializer=postil_dot_v1_dot_app__service__pb2.PatchAppRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_app__service__pb2.SingleAppResponse.FromString,
                 _registered_method=True)
+        self.DeleteApp = channel.unary_unary(
+                '/postil.v1.Apps/DeleteApp',
+                request_serializer=postil_dot_v1_dot_app__service__pb2.DeleteAppRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
+                _registered_method=True)
 
 
 class AppsServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Creates, reads, changes and deletes apps.
+    """
+
+    def PostApps(self, request, context):
+        """Creates apps, all or none. A taken id: DATABASE_DUPLICATE_KEY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def GetApp(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One app. Not there, or not yours: CONN_DOES_NOT_EXIST.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListApps(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def DeleteApp(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def PostApps(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The apps of a user, in order of creation.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchApps(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Changes several apps. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchApp(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Changes one app. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteApp(self, request, context):
+        """Deletes an app with everything in it. Not there, or not yours: CONN_DOES_NOT_EXIST.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -109,6 +117,11 @@ class AppsServicer(object):
 
 def add_AppsServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'PostApps': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostApps,
+                    request_deserializer=postil_dot_v1_dot_app__service__pb2.PostAppsRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_app__service__pb2.MultiAppResponse.SerializeToString,
+            ),
             'GetApp': grpc.unary_unary_rpc_method_handler(
                     servicer.GetApp,
                     request_deserializer=postil_dot_v1_dot_app__service__pb2.GetAppRequest.FromString,
@@ -117,16 +130,6 @@ def add_AppsServicer_to_server(servicer, server):
             'ListApps': grpc.unary_unary_rpc_method_handler(
                     servicer.ListApps,
                     request_deserializer=postil_dot_v1_dot_app__service__pb2.ListAppsRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_app__service__pb2.MultiAppResponse.SerializeToString,
-            ),
-            'DeleteApp': grpc.unary_unary_rpc_method_handler(
-                    servicer.DeleteApp,
-                    request_deserializer=postil_dot_v1_dot_app__service__pb2.DeleteAppRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_status__pb2.BaseResponse.SerializeToString,
-            ),
-            'PostApps': grpc.unary_unary_rpc_method_handler(
-                    servicer.PostApps,
-                    request_deserializer=postil_dot_v1_dot_app__service__pb2.PostAppsRequest.FromString,
                     response_serializer=postil_dot_v1_dot_app__service__pb2.MultiAppResponse.SerializeToString,
             ),
             'PatchApps': grpc.unary_unary_rpc_method_handler(
@@ -139,6 +142,11 @@ def add_AppsServicer_to_server(servicer, server):
                     request_deserializer=postil_dot_v1_dot_app__service__pb2.PatchAppRequest.FromString,
                     response_serializer=postil_dot_v1_dot_app__service__pb2.SingleAppResponse.SerializeToString,
             ),
+            'DeleteApp': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteApp,
+                    request_deserializer=postil_dot_v1_dot_app__service__pb2.DeleteAppRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_status__pb2.BaseResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'postil.v1.Apps', rpc_method_handlers)
@@ -148,7 +156,35 @@ def add_AppsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Apps(object):
-    """Missing associated documentation comment in .proto file."""
+    """Creates, reads, changes and deletes apps.
+    """
+
+    @staticmethod
+    def PostApps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Apps/PostApps',
+            postil_dot_v1_dot_app__service__pb2.PostAppsRequest.SerializeToString,
+            postil_dot_v1_dot_app__service__pb2.MultiAppResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetApp(request,
@@ -205,60 +241,6 @@ class Apps(object):
             _registered_method=True)
 
     @staticmethod
-    def DeleteApp(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Apps/DeleteApp',
-            postil_dot_v1_dot_app__service__pb2.DeleteAppRequest.SerializeToString,
-            postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def PostApps(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Apps/PostApps',
-            postil_dot_v1_dot_app__service__pb2.PostAppsRequest.SerializeToString,
-            postil_dot_v1_dot_app__service__pb2.MultiAppResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
     def PatchApps(request,
             target,
             options=(),
@@ -302,6 +284,33 @@ class Apps(object):
             '/postil.v1.Apps/PatchApp',
             postil_dot_v1_dot_app__service__pb2.PatchAppRequest.SerializeToString,
             postil_dot_v1_dot_app__service__pb2.SingleAppResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteApp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Apps/DeleteApp',
+            postil_dot_v1_dot_app__service__pb2.DeleteAppRequest.SerializeToString,
+            postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
             options,
             channel_credentials,
             insecure,

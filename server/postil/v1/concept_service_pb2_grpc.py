@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class ConceptsStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Creates, reads, changes and finds concepts.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -35,25 +36,10 @@ class ConceptsStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.ListConceptRelations = channel.unary_unary(
-                '/postil.v1.Concepts/ListConceptRelations',
-                request_serializer=postil_dot_v1_dot_concept__service__pb2.ListConceptRelationsRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptRelationResponse.FromString,
-                _registered_method=True)
-        self.PostConceptRelations = channel.unary_unary(
-                '/postil.v1.Concepts/PostConceptRelations',
-                request_serializer=postil_dot_v1_dot_concept__service__pb2.PostConceptRelationsRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptRelationResponse.FromString,
-                _registered_method=True)
-        self.DeleteConceptRelations = channel.unary_unary(
-                '/postil.v1.Concepts/DeleteConceptRelations',
-                request_serializer=postil_dot_v1_dot_concept__service__pb2.DeleteConceptRelationsRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
-                _registered_method=True)
-        self.GetConceptCounts = channel.unary_unary(
-                '/postil.v1.Concepts/GetConceptCounts',
-                request_serializer=postil_dot_v1_dot_concept__service__pb2.GetConceptCountsRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptCountResponse.FromString,
+        self.PostConcepts = channel.unary_unary(
+                '/postil.v1.Concepts/PostConcepts',
+                request_serializer=postil_dot_v1_dot_concept__service__pb2.PostConceptsRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.FromString,
                 _registered_method=True)
         self.GetConcept = channel.unary_unary(
                 '/postil.v1.Concepts/GetConcept',
@@ -65,9 +51,9 @@ class ConceptsStub(object):
                 request_serializer=postil_dot_v1_dot_concept__service__pb2.ListConceptsRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.FromString,
                 _registered_method=True)
-        self.ListModelConcepts = channel.unary_unary(
-                '/postil.v1.Concepts/ListModelConcepts',
-                request_serializer=postil_dot_v1_dot_concept__service__pb2.ListModelConceptsRequest.SerializeToString,
+        self.PatchConcepts = channel.unary_unary(
+                '/postil.v1.Concepts/PatchConcepts',
+                request_serializer=postil_dot_v1_dot_concept__service__pb2.PatchConceptsRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.FromString,
                 _registered_method=True)
         self.PostConceptsSearches = channel.unary_unary(
@@ -75,15 +61,20 @@ class ConceptsStub(object):
                 request_serializer=postil_dot_v1_dot_concept__service__pb2.PostConceptsSearchesRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.FromString,
                 _registered_method=True)
-        self.PostConcepts = channel.unary_unary(
-                '/postil.v1.Concepts/PostConcepts',
-                request_serializer=postil_dot_v1_dot_concept__service__pb2.PostConceptsRequest.SerializeToString,
+        self.GetConceptCounts = channel.unary_unary(
+                '/postil.v1.Concepts/GetConceptCounts',
+                request_serializer=postil_dot_v1_dot_concept__service__pb2.GetConceptCountsRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptCountResponse.FromString,
+                _registered_method=True)
+        self.ListModelConcepts = channel.unary_unary(
+                '/postil.v1.Concepts/ListModelConcepts',
+                request_serializer=postil_dot_v1_dot_concept__service__pb2.ListModelConceptsRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.FromString,
                 _registered_method=True)
-        self.PatchConcepts = channel.unary_unary(
-                '/postil.v1.Concepts/PatchConcepts',
-                request_serializer=postil_dot_v1_dot_concept__service__pb2.PatchConceptsRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.FromString,
+        self.PostConceptLanguages = channel.unary_unary(
+                '/postil.v1.Concepts/PostConceptLanguages',
+                request_serializer=postil_dot_v1_dot_concept__service__pb2.PostConceptLanguagesRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptLanguageResponse.FromString,
                 _registered_method=True)
         self.GetConceptLanguage = channel.unary_unary(
                 '/postil.v1.Concepts/GetConceptLanguage',
@@ -95,123 +86,152 @@ class ConceptsStub(object):
                 request_serializer=postil_dot_v1_dot_concept__service__pb2.ListConceptLanguagesRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptLanguageResponse.FromString,
                 _registered_method=True)
-        self.PostConceptLanguages = channel.unary_unary(
-                '/postil.v1.Concepts/PostConceptLanguages',
-                request_serializer=postil_dot_v1_dot_concept__service__pb2.PostConceptLanguagesRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptLanguageResponse.FromString,
-                _registered_method=True)
         self.PatchConceptLanguages = channel.unary_unary(
                 '/postil.v1.Concepts/PatchConceptLanguages',
                 request_serializer=postil_dot_v1_dot_concept__service__pb2.PatchConceptLanguagesRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptLanguageResponse.FromString,
                 _registered_method=True)
-        self.ListKnowledgeGraphs = channel.unary_unary(
-                '/postil.v1.Concepts/ListKnowledgeGraphs',
-                request_serializer=postil_dot_v1_dot_concept__service__pb2.ListKnowledgeGraphsRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiKnowledgeGraphResponse.FromString,
+        self.PostConceptRelations = channel.unary_unary(
+                '/postil.v1.Concepts/PostConceptRelations',
+                request_serializer=postil_dot_v1_dot_concept__service__pb2.PostConceptRelationsRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptRelationResponse.FromString,
+                _registered_method=True)
+        self.ListConceptRelations = channel.unary_unary(
+                '/postil.v1.Concepts/ListConceptRelations',
+                request_serializer=postil_dot_v1_dot_concept__service__pb2.ListConceptRelationsRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptRelationResponse.FromString,
+                _registered_method=True)
+        self.DeleteConceptRelations = channel.unary_unary(
+                '/postil.v1.Concepts/DeleteConceptRelations',
+                request_serializer=postil_dot_v1_dot_concept__service__pb2.DeleteConceptRelationsRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
                 _registered_method=True)
         self.PostKnowledgeGraphs = channel.unary_unary(
                 '/postil.v1.Concepts/PostKnowledgeGraphs',
                 request_serializer=postil_dot_v1_dot_concept__service__pb2.PostKnowledgeGraphsRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiKnowledgeGraphResponse.FromString,
                 _registered_method=True)
+        self.ListKnowledgeGraphs = channel.unary_unary(
+                '/postil.v1.Concepts/ListKnowledgeGraphs',
+                request_serializer=postil_dot_v1_dot_concept__service__pb2.ListKnowledgeGraphsRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_concept__service__pb2.MultiKnowledgeGraphResponse.FromString,
+                _registered_method=True)
 
 
 class ConceptsServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Creates, reads, changes and finds concepts.
+    """
 
-    def ListConceptRelations(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def PostConceptRelations(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def DeleteConceptRelations(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def GetConceptCounts(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+    def PostConcepts(self, request, context):
+        """Creates concepts, all or none. An id that exists, or one given twice: CONCEPTS_INVALID_REQUEST.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetConcept(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One concept. Not there: CONN_DOES_NOT_EXIST.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListConcepts(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ListModelConcepts(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def PostConceptsSearches(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def PostConcepts(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Concepts, in order of creation.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchConcepts(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Changes names and other facts, all or none. Not there: CONN_DOES_NOT_EXIST.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetConceptLanguage(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+    def PostConceptsSearches(self, request, context):
+        """Concepts whose name matches a pattern, ordered by name, then id.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListConceptLanguages(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+    def GetConceptCounts(self, request, context):
+        """How often each concept is used as a label, in order of creation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModelConcepts(self, request, context):
+        """Concepts that a model can predict. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostConceptLanguages(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Adds names in other languages, all or none. A language that is there: CONCEPTS_INVALID_REQUEST. Not built yet:
+        answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConceptLanguage(self, request, context):
+        """The name in one language. Not there: CONN_DOES_NOT_EXIST. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConceptLanguages(self, request, context):
+        """The names in all languages, ordered by code. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchConceptLanguages(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Changes names in other languages. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListKnowledgeGraphs(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+    def PostConceptRelations(self, request, context):
+        """Relates a concept to others. The inverse of each edge appears by itself. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConceptRelations(self, request, context):
+        """Edges as seen from a concept, in both directions; without a concept each edge once, as stored. Not built yet:
+        answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteConceptRelations(self, request, context):
+        """Deletes edges by id, from either end. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostKnowledgeGraphs(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Creates knowledge graphs. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKnowledgeGraphs(self, request, context):
+        """The knowledge graphs of the app. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -219,25 +239,10 @@ class ConceptsServicer(object):
 
 def add_ConceptsServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'ListConceptRelations': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListConceptRelations,
-                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.ListConceptRelationsRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptRelationResponse.SerializeToString,
-            ),
-            'PostConceptRelations': grpc.unary_unary_rpc_method_handler(
-                    servicer.PostConceptRelations,
-                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.PostConceptRelationsRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptRelationResponse.SerializeToString,
-            ),
-            'DeleteConceptRelations': grpc.unary_unary_rpc_method_handler(
-                    servicer.DeleteConceptRelations,
-                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.DeleteConceptRelationsRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_status__pb2.BaseResponse.SerializeToString,
-            ),
-            'GetConceptCounts': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetConceptCounts,
-                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.GetConceptCountsRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptCountResponse.SerializeToString,
+            'PostConcepts': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostConcepts,
+                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.PostConceptsRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.SerializeToString,
             ),
             'GetConcept': grpc.unary_unary_rpc_method_handler(
                     servicer.GetConcept,
@@ -249,9 +254,9 @@ def add_ConceptsServicer_to_server(servicer, server):
                     request_deserializer=postil_dot_v1_dot_concept__service__pb2.ListConceptsRequest.FromString,
                     response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.SerializeToString,
             ),
-            'ListModelConcepts': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListModelConcepts,
-                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.ListModelConceptsRequest.FromString,
+            'PatchConcepts': grpc.unary_unary_rpc_method_handler(
+                    servicer.PatchConcepts,
+                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.PatchConceptsRequest.FromString,
                     response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.SerializeToString,
             ),
             'PostConceptsSearches': grpc.unary_unary_rpc_method_handler(
@@ -259,15 +264,20 @@ def add_ConceptsServicer_to_server(servicer, server):
                     request_deserializer=postil_dot_v1_dot_concept__service__pb2.PostConceptsSearchesRequest.FromString,
                     response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.SerializeToString,
             ),
-            'PostConcepts': grpc.unary_unary_rpc_method_handler(
-                    servicer.PostConcepts,
-                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.PostConceptsRequest.FromString,
+            'GetConceptCounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConceptCounts,
+                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.GetConceptCountsRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptCountResponse.SerializeToString,
+            ),
+            'ListModelConcepts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModelConcepts,
+                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.ListModelConceptsRequest.FromString,
                     response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.SerializeToString,
             ),
-            'PatchConcepts': grpc.unary_unary_rpc_method_handler(
-                    servicer.PatchConcepts,
-                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.PatchConceptsRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.SerializeToString,
+            'PostConceptLanguages': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostConceptLanguages,
+                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.PostConceptLanguagesRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptLanguageResponse.SerializeToString,
             ),
             'GetConceptLanguage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetConceptLanguage,
@@ -279,24 +289,34 @@ def add_ConceptsServicer_to_server(servicer, server):
                     request_deserializer=postil_dot_v1_dot_concept__service__pb2.ListConceptLanguagesRequest.FromString,
                     response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptLanguageResponse.SerializeToString,
             ),
-            'PostConceptLanguages': grpc.unary_unary_rpc_method_handler(
-                    servicer.PostConceptLanguages,
-                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.PostConceptLanguagesRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptLanguageResponse.SerializeToString,
-            ),
             'PatchConceptLanguages': grpc.unary_unary_rpc_method_handler(
                     servicer.PatchConceptLanguages,
                     request_deserializer=postil_dot_v1_dot_concept__service__pb2.PatchConceptLanguagesRequest.FromString,
                     response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptLanguageResponse.SerializeToString,
             ),
-            'ListKnowledgeGraphs': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListKnowledgeGraphs,
-                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.ListKnowledgeGraphsRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiKnowledgeGraphResponse.SerializeToString,
+            'PostConceptRelations': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostConceptRelations,
+                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.PostConceptRelationsRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptRelationResponse.SerializeToString,
+            ),
+            'ListConceptRelations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConceptRelations,
+                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.ListConceptRelationsRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiConceptRelationResponse.SerializeToString,
+            ),
+            'DeleteConceptRelations': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteConceptRelations,
+                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.DeleteConceptRelationsRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_status__pb2.BaseResponse.SerializeToString,
             ),
             'PostKnowledgeGraphs': grpc.unary_unary_rpc_method_handler(
                     servicer.PostKnowledgeGraphs,
                     request_deserializer=postil_dot_v1_dot_concept__service__pb2.PostKnowledgeGraphsRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiKnowledgeGraphResponse.SerializeToString,
+            ),
+            'ListKnowledgeGraphs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKnowledgeGraphs,
+                    request_deserializer=postil_dot_v1_dot_concept__service__pb2.ListKnowledgeGraphsRequest.FromString,
                     response_serializer=postil_dot_v1_dot_concept__service__pb2.MultiKnowledgeGraphResponse.SerializeToString,
             ),
     }
@@ -308,10 +328,11 @@ def add_ConceptsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Concepts(object):
-    """Missing associated documentation comment in .proto file."""
+    """Creates, reads, changes and finds concepts.
+    """
 
     @staticmethod
-    def ListConceptRelations(request,
+    def PostConcepts(request,
             target,
             options=(),
             channel_credentials=None,
@@ -324,90 +345,9 @@ class Concepts(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/postil.v1.Concepts/ListConceptRelations',
-            postil_dot_v1_dot_concept__service__pb2.ListConceptRelationsRequest.SerializeToString,
-            postil_dot_v1_dot_concept__service__pb2.MultiConceptRelationResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def PostConceptRelations(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Concepts/PostConceptRelations',
-            postil_dot_v1_dot_concept__service__pb2.PostConceptRelationsRequest.SerializeToString,
-            postil_dot_v1_dot_concept__service__pb2.MultiConceptRelationResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def DeleteConceptRelations(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Concepts/DeleteConceptRelations',
-            postil_dot_v1_dot_concept__service__pb2.DeleteConceptRelationsRequest.SerializeToString,
-            postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetConceptCounts(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Concepts/GetConceptCounts',
-            postil_dot_v1_dot_concept__service__pb2.GetConceptCountsRequest.SerializeToString,
-            postil_dot_v1_dot_concept__service__pb2.MultiConceptCountResponse.FromString,
+            '/postil.v1.Concepts/PostConcepts',
+            postil_dot_v1_dot_concept__service__pb2.PostConceptsRequest.SerializeToString,
+            postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -473,7 +413,7 @@ class Concepts(object):
             _registered_method=True)
 
     @staticmethod
-    def ListModelConcepts(request,
+    def PatchConcepts(request,
             target,
             options=(),
             channel_credentials=None,
@@ -486,8 +426,8 @@ class Concepts(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/postil.v1.Concepts/ListModelConcepts',
-            postil_dot_v1_dot_concept__service__pb2.ListModelConceptsRequest.SerializeToString,
+            '/postil.v1.Concepts/PatchConcepts',
+            postil_dot_v1_dot_concept__service__pb2.PatchConceptsRequest.SerializeToString,
             postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.FromString,
             options,
             channel_credentials,
@@ -527,7 +467,7 @@ class Concepts(object):
             _registered_method=True)
 
     @staticmethod
-    def PostConcepts(request,
+    def GetConceptCounts(request,
             target,
             options=(),
             channel_credentials=None,
@@ -540,8 +480,35 @@ class Concepts(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/postil.v1.Concepts/PostConcepts',
-            postil_dot_v1_dot_concept__service__pb2.PostConceptsRequest.SerializeToString,
+            '/postil.v1.Concepts/GetConceptCounts',
+            postil_dot_v1_dot_concept__service__pb2.GetConceptCountsRequest.SerializeToString,
+            postil_dot_v1_dot_concept__service__pb2.MultiConceptCountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModelConcepts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Concepts/ListModelConcepts',
+            postil_dot_v1_dot_concept__service__pb2.ListModelConceptsRequest.SerializeToString,
             postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.FromString,
             options,
             channel_credentials,
@@ -554,7 +521,7 @@ class Concepts(object):
             _registered_method=True)
 
     @staticmethod
-    def PatchConcepts(request,
+    def PostConceptLanguages(request,
             target,
             options=(),
             channel_credentials=None,
@@ -567,9 +534,9 @@ class Concepts(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/postil.v1.Concepts/PatchConcepts',
-            postil_dot_v1_dot_concept__service__pb2.PatchConceptsRequest.SerializeToString,
-            postil_dot_v1_dot_concept__service__pb2.MultiConceptResponse.FromString,
+            '/postil.v1.Concepts/PostConceptLanguages',
+            postil_dot_v1_dot_concept__service__pb2.PostConceptLanguagesRequest.SerializeToString,
+            postil_dot_v1_dot_concept__service__pb2.MultiConceptLanguageResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -635,33 +602,6 @@ class Concepts(object):
             _registered_method=True)
 
     @staticmethod
-    def PostConceptLanguages(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Concepts/PostConceptLanguages',
-            postil_dot_v1_dot_concept__service__pb2.PostConceptLanguagesRequest.SerializeToString,
-            postil_dot_v1_dot_concept__service__pb2.MultiConceptLanguageResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
     def PatchConceptLanguages(request,
             target,
             options=(),
@@ -689,7 +629,7 @@ class Concepts(object):
             _registered_method=True)
 
     @staticmethod
-    def ListKnowledgeGraphs(request,
+    def PostConceptRelations(request,
             target,
             options=(),
             channel_credentials=None,
@@ -702,9 +642,63 @@ class Concepts(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/postil.v1.Concepts/ListKnowledgeGraphs',
-            postil_dot_v1_dot_concept__service__pb2.ListKnowledgeGraphsRequest.SerializeToString,
-            postil_dot_v1_dot_concept__service__pb2.MultiKnowledgeGraphResponse.FromString,
+            '/postil.v1.Concepts/PostConceptRelations',
+            postil_dot_v1_dot_concept__service__pb2.PostConceptRelationsRequest.SerializeToString,
+            postil_dot_v1_dot_concept__service__pb2.MultiConceptRelationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConceptRelations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Concepts/ListConceptRelations',
+            postil_dot_v1_dot_concept__service__pb2.ListConceptRelationsRequest.SerializeToString,
+            postil_dot_v1_dot_concept__service__pb2.MultiConceptRelationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteConceptRelations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Concepts/DeleteConceptRelations',
+            postil_dot_v1_dot_concept__service__pb2.DeleteConceptRelationsRequest.SerializeToString,
+            postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -731,6 +725,33 @@ class Concepts(object):
             target,
             '/postil.v1.Concepts/PostKnowledgeGraphs',
             postil_dot_v1_dot_concept__service__pb2.PostKnowledgeGraphsRequest.SerializeToString,
+            postil_dot_v1_dot_concept__service__pb2.MultiKnowledgeGraphResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKnowledgeGraphs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Concepts/ListKnowledgeGraphs',
+            postil_dot_v1_dot_concept__service__pb2.ListKnowledgeGraphsRequest.SerializeToString,
             postil_dot_v1_dot_concept__service__pb2.MultiKnowledgeGraphResponse.FromString,
             options,
             channel_credentials,

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class FeedbackStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Takes feedback on predictions and on searches.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -48,16 +49,20 @@ class FeedbackStub(object):
 
 
 class FeedbackServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Takes feedback on predictions and on searches.
+    """
 
     def PostModelFeedback(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What a person says about a prediction: concepts that are or are not there, regions right, wrong or missed. Not
+        built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostSearchFeedback(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """That a person chose a hit. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -84,7 +89,8 @@ def add_FeedbackServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Feedback(object):
-    """Missing associated documentation comment in .proto file."""
+    """Takes feedback on predictions and on searches.
+    """
 
     @staticmethod
     def PostModelFeedback(request,

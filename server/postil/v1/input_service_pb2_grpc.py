@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class InputsStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Adds, reads, changes and deletes inputs.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -35,14 +36,9 @@ class InputsStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.GetInputCount = channel.unary_unary(
-                '/postil.v1.Inputs/GetInputCount',
-                request_serializer=postil_dot_v1_dot_input__service__pb2.GetInputCountRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_input__service__pb2.SingleInputCountResponse.FromString,
-                _registered_method=True)
-        self.StreamInputs = channel.unary_unary(
-                '/postil.v1.Inputs/StreamInputs',
-                request_serializer=postil_dot_v1_dot_input__service__pb2.StreamInputsRequest.SerializeToString,
+        self.PostInputs = channel.unary_unary(
+                '/postil.v1.Inputs/PostInputs',
+                request_serializer=postil_dot_v1_dot_input__service__pb2.PostInputsRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_input__service__pb2.MultiInputResponse.FromString,
                 _registered_method=True)
         self.GetInput = channel.unary_unary(
@@ -55,10 +51,15 @@ class InputsStub(object):
                 request_serializer=postil_dot_v1_dot_input__service__pb2.ListInputsRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_input__service__pb2.MultiInputResponse.FromString,
                 _registered_method=True)
-        self.PostInputs = channel.unary_unary(
-                '/postil.v1.Inputs/PostInputs',
-                request_serializer=postil_dot_v1_dot_input__service__pb2.PostInputsRequest.SerializeToString,
+        self.StreamInputs = channel.unary_unary(
+                '/postil.v1.Inputs/StreamInputs',
+                request_serializer=postil_dot_v1_dot_input__service__pb2.StreamInputsRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_input__service__pb2.MultiInputResponse.FromString,
+                _registered_method=True)
+        self.GetInputCount = channel.unary_unary(
+                '/postil.v1.Inputs/GetInputCount',
+                request_serializer=postil_dot_v1_dot_input__service__pb2.GetInputCountRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_input__service__pb2.SingleInputCountResponse.FromString,
                 _registered_method=True)
         self.PatchInputs = channel.unary_unary(
                 '/postil.v1.Inputs/PatchInputs',
@@ -93,70 +94,85 @@ class InputsStub(object):
 
 
 class InputsServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Adds, reads, changes and deletes inputs.
+    """
 
-    def GetInputCount(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def StreamInputs(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+    def PostInputs(self, request, context):
+        """Adds 1 to 128 inputs, else INPUT_INVALID_ARGUMENT. Bytes, texts and vectors are embedded and searchable before
+        the reply (INPUT_SUCCESS); URLs are accepted durably (INPUT_PENDING) and fetched by workers that survive a
+        restart.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetInput(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One input. Not there: CONN_DOES_NOT_EXIST.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListInputs(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Inputs, newest first, ties by id.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def PostInputs(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+    def StreamInputs(self, request, context):
+        """Inputs after a given one, for walking through a large app without the cost of deep pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInputCount(self, request, context):
+        """Numbers of inputs by state; clients poll it until nothing waits.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchInputs(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Changes concepts, metadata and geo of 1 to 128 inputs; the medium stays. Not there: CONN_DOES_NOT_EXIST on the
+        item.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteInput(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Deletes one input with its annotations, vectors and media; done also when it was not there.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteInputs(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Deletes up to 128 inputs with their annotations, vectors and media; done also for those that were not there.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListInputsAddJobs(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Jobs, newest first.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetInputsAddJob(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """How far a job is. Unknown: CONN_DOES_NOT_EXIST.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelInputsAddJob(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Fails those inputs of a job that still wait; the others stay. Unknown: CONN_DOES_NOT_EXIST.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -164,14 +180,9 @@ class InputsServicer(object):
 
 def add_InputsServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'GetInputCount': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetInputCount,
-                    request_deserializer=postil_dot_v1_dot_input__service__pb2.GetInputCountRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_input__service__pb2.SingleInputCountResponse.SerializeToString,
-            ),
-            'StreamInputs': grpc.unary_unary_rpc_method_handler(
-                    servicer.StreamInputs,
-                    request_deserializer=postil_dot_v1_dot_input__service__pb2.StreamInputsRequest.FromString,
+            'PostInputs': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostInputs,
+                    request_deserializer=postil_dot_v1_dot_input__service__pb2.PostInputsRequest.FromString,
                     response_serializer=postil_dot_v1_dot_input__service__pb2.MultiInputResponse.SerializeToString,
             ),
             'GetInput': grpc.unary_unary_rpc_method_handler(
@@ -184,10 +195,15 @@ def add_InputsServicer_to_server(servicer, server):
                     request_deserializer=postil_dot_v1_dot_input__service__pb2.ListInputsRequest.FromString,
                     response_serializer=postil_dot_v1_dot_input__service__pb2.MultiInputResponse.SerializeToString,
             ),
-            'PostInputs': grpc.unary_unary_rpc_method_handler(
-                    servicer.PostInputs,
-                    request_deserializer=postil_dot_v1_dot_input__service__pb2.PostInputsRequest.FromString,
+            'StreamInputs': grpc.unary_unary_rpc_method_handler(
+                    servicer.StreamInputs,
+                    request_deserializer=postil_dot_v1_dot_input__service__pb2.StreamInputsRequest.FromString,
                     response_serializer=postil_dot_v1_dot_input__service__pb2.MultiInputResponse.SerializeToString,
+            ),
+            'GetInputCount': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInputCount,
+                    request_deserializer=postil_dot_v1_dot_input__service__pb2.GetInputCountRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_input__service__pb2.SingleInputCountResponse.SerializeToString,
             ),
             'PatchInputs': grpc.unary_unary_rpc_method_handler(
                     servicer.PatchInputs,
@@ -228,10 +244,11 @@ def add_InputsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Inputs(object):
-    """Missing associated documentation comment in .proto file."""
+    """Adds, reads, changes and deletes inputs.
+    """
 
     @staticmethod
-    def GetInputCount(request,
+    def PostInputs(request,
             target,
             options=(),
             channel_credentials=None,
@@ -244,35 +261,8 @@ class Inputs(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/postil.v1.Inputs/GetInputCount',
-            postil_dot_v1_dot_input__service__pb2.GetInputCountRequest.SerializeToString,
-            postil_dot_v1_dot_input__service__pb2.SingleInputCountResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def StreamInputs(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Inputs/StreamInputs',
-            postil_dot_v1_dot_input__service__pb2.StreamInputsRequest.SerializeToString,
+            '/postil.v1.Inputs/PostInputs',
+            postil_dot_v1_dot_input__service__pb2.PostInputsRequest.SerializeToString,
             postil_dot_v1_dot_input__service__pb2.MultiInputResponse.FromString,
             options,
             channel_credentials,
@@ -339,7 +329,7 @@ class Inputs(object):
             _registered_method=True)
 
     @staticmethod
-    def PostInputs(request,
+    def StreamInputs(request,
             target,
             options=(),
             channel_credentials=None,
@@ -352,9 +342,36 @@ class Inputs(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/postil.v1.Inputs/PostInputs',
-            postil_dot_v1_dot_input__service__pb2.PostInputsRequest.SerializeToString,
+            '/postil.v1.Inputs/StreamInputs',
+            postil_dot_v1_dot_input__service__pb2.StreamInputsRequest.SerializeToString,
             postil_dot_v1_dot_input__service__pb2.MultiInputResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInputCount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Inputs/GetInputCount',
+            postil_dot_v1_dot_input__service__pb2.GetInputCountRequest.SerializeToString,
+            postil_dot_v1_dot_input__service__pb2.SingleInputCountResponse.FromString,
             options,
             channel_credentials,
             insecure,

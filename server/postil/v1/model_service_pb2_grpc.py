@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class ModelsStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Reads models, trains them and predicts with them.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -39,16 +40,6 @@ class ModelsStub(object):
                 '/postil.v1.Models/PostModelOutputs',
                 request_serializer=postil_dot_v1_dot_model__service__pb2.PostModelOutputsRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_model__service__pb2.MultiOutputResponse.FromString,
-                _registered_method=True)
-        self.GetModelType = channel.unary_unary(
-                '/postil.v1.Models/GetModelType',
-                request_serializer=postil_dot_v1_dot_model__service__pb2.GetModelTypeRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_model__service__pb2.SingleModelTypeResponse.FromString,
-                _registered_method=True)
-        self.ListModelTypes = channel.unary_unary(
-                '/postil.v1.Models/ListModelTypes',
-                request_serializer=postil_dot_v1_dot_model__service__pb2.ListModelTypesRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_model__service__pb2.MultiModelTypeResponse.FromString,
                 _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/postil.v1.Models/GetModel',
@@ -110,97 +101,123 @@ class ModelsStub(object):
                 request_serializer=postil_dot_v1_dot_model__service__pb2.DeleteModelVersionRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
                 _registered_method=True)
+        self.GetModelType = channel.unary_unary(
+                '/postil.v1.Models/GetModelType',
+                request_serializer=postil_dot_v1_dot_model__service__pb2.GetModelTypeRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_model__service__pb2.SingleModelTypeResponse.FromString,
+                _registered_method=True)
+        self.ListModelTypes = channel.unary_unary(
+                '/postil.v1.Models/ListModelTypes',
+                request_serializer=postil_dot_v1_dot_model__service__pb2.ListModelTypesRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_model__service__pb2.MultiModelTypeResponse.FromString,
+                _registered_method=True)
 
 
 class ModelsServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Reads models, trains them and predicts with them.
+    """
 
     def PostModelOutputs(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def GetModelType(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ListModelTypes(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Predicts for 1 to 128 inputs; one output each, in order. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One model. Not there: CONN_DOES_NOT_EXIST.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModelOutputInfo(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One model with the concepts it knows. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Models of the app and the built-in ones.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostModelsSearches(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Models whose name matches a pattern. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostModels(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Creates models. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchModels(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Changes models. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModel(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Deletes a model with its versions. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModels(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Deletes several models with their versions. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModelVersion(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One version of a model. Not there: CONN_DOES_NOT_EXIST.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModelVersions(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Versions of a model, newest first.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostModelVersions(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Trains a model in the background; poll GetModelVersion. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModelVersion(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Deletes one version. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModelType(self, request, context):
+        """One kind of model. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModelTypes(self, request, context):
+        """Kinds of models, with their parameters. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -212,16 +229,6 @@ def add_ModelsServicer_to_server(servicer, server):
                     servicer.PostModelOutputs,
                     request_deserializer=postil_dot_v1_dot_model__service__pb2.PostModelOutputsRequest.FromString,
                     response_serializer=postil_dot_v1_dot_model__service__pb2.MultiOutputResponse.SerializeToString,
-            ),
-            'GetModelType': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetModelType,
-                    request_deserializer=postil_dot_v1_dot_model__service__pb2.GetModelTypeRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_model__service__pb2.SingleModelTypeResponse.SerializeToString,
-            ),
-            'ListModelTypes': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListModelTypes,
-                    request_deserializer=postil_dot_v1_dot_model__service__pb2.ListModelTypesRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_model__service__pb2.MultiModelTypeResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -283,6 +290,16 @@ def add_ModelsServicer_to_server(servicer, server):
                     request_deserializer=postil_dot_v1_dot_model__service__pb2.DeleteModelVersionRequest.FromString,
                     response_serializer=postil_dot_v1_dot_status__pb2.BaseResponse.SerializeToString,
             ),
+            'GetModelType': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModelType,
+                    request_deserializer=postil_dot_v1_dot_model__service__pb2.GetModelTypeRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_model__service__pb2.SingleModelTypeResponse.SerializeToString,
+            ),
+            'ListModelTypes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModelTypes,
+                    request_deserializer=postil_dot_v1_dot_model__service__pb2.ListModelTypesRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_model__service__pb2.MultiModelTypeResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'postil.v1.Models', rpc_method_handlers)
@@ -292,7 +309,8 @@ def add_ModelsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Models(object):
-    """Missing associated documentation comment in .proto file."""
+    """Reads models, trains them and predicts with them.
+    """
 
     @staticmethod
     def PostModelOutputs(request,
@@ -311,60 +329,6 @@ class Models(object):
             '/postil.v1.Models/PostModelOutputs',
             postil_dot_v1_dot_model__service__pb2.PostModelOutputsRequest.SerializeToString,
             postil_dot_v1_dot_model__service__pb2.MultiOutputResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetModelType(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Models/GetModelType',
-            postil_dot_v1_dot_model__service__pb2.GetModelTypeRequest.SerializeToString,
-            postil_dot_v1_dot_model__service__pb2.SingleModelTypeResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListModelTypes(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Models/ListModelTypes',
-            postil_dot_v1_dot_model__service__pb2.ListModelTypesRequest.SerializeToString,
-            postil_dot_v1_dot_model__service__pb2.MultiModelTypeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -689,6 +653,60 @@ class Models(object):
             '/postil.v1.Models/DeleteModelVersion',
             postil_dot_v1_dot_model__service__pb2.DeleteModelVersionRequest.SerializeToString,
             postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelType(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Models/GetModelType',
+            postil_dot_v1_dot_model__service__pb2.GetModelTypeRequest.SerializeToString,
+            postil_dot_v1_dot_model__service__pb2.SingleModelTypeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModelTypes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Models/ListModelTypes',
+            postil_dot_v1_dot_model__service__pb2.ListModelTypesRequest.SerializeToString,
+            postil_dot_v1_dot_model__service__pb2.MultiModelTypeResponse.FromString,
             options,
             channel_credentials,
             insecure,

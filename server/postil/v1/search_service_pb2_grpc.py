@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class SearchesStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Finds annotations and inputs.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -35,49 +36,24 @@ class SearchesStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.ListAnnotationFilters = channel.unary_unary(
-                '/postil.v1.Searches/ListAnnotationFilters',
-                request_serializer=postil_dot_v1_dot_search__service__pb2.ListAnnotationFiltersRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.FromString,
-                _registered_method=True)
-        self.GetAnnotationFilter = channel.unary_unary(
-                '/postil.v1.Searches/GetAnnotationFilter',
-                request_serializer=postil_dot_v1_dot_search__service__pb2.GetAnnotationFilterRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_search__service__pb2.SingleAnnotationFilterResponse.FromString,
-                _registered_method=True)
-        self.PostAnnotationFilters = channel.unary_unary(
-                '/postil.v1.Searches/PostAnnotationFilters',
-                request_serializer=postil_dot_v1_dot_search__service__pb2.PostAnnotationFiltersRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.FromString,
-                _registered_method=True)
-        self.PatchAnnotationFilters = channel.unary_unary(
-                '/postil.v1.Searches/PatchAnnotationFilters',
-                request_serializer=postil_dot_v1_dot_search__service__pb2.PatchAnnotationFiltersRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.FromString,
-                _registered_method=True)
-        self.DeleteAnnotationFilters = channel.unary_unary(
-                '/postil.v1.Searches/DeleteAnnotationFilters',
-                request_serializer=postil_dot_v1_dot_search__service__pb2.DeleteAnnotationFiltersRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
-                _registered_method=True)
-        self.PatchAnnotationsSearches = channel.unary_unary(
-                '/postil.v1.Searches/PatchAnnotationsSearches',
-                request_serializer=postil_dot_v1_dot_search__service__pb2.PatchAnnotationsSearchesRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
-                _registered_method=True)
         self.PostAnnotationsSearches = channel.unary_unary(
                 '/postil.v1.Searches/PostAnnotationsSearches',
                 request_serializer=postil_dot_v1_dot_search__service__pb2.PostAnnotationsSearchesRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
                 _registered_method=True)
-        self.PatchInputsSearches = channel.unary_unary(
-                '/postil.v1.Searches/PatchInputsSearches',
-                request_serializer=postil_dot_v1_dot_search__service__pb2.PatchInputsSearchesRequest.SerializeToString,
-                response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
-                _registered_method=True)
         self.PostInputsSearches = channel.unary_unary(
                 '/postil.v1.Searches/PostInputsSearches',
                 request_serializer=postil_dot_v1_dot_search__service__pb2.PostInputsSearchesRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
+                _registered_method=True)
+        self.PostSearches = channel.unary_unary(
+                '/postil.v1.Searches/PostSearches',
+                request_serializer=postil_dot_v1_dot_search__service__pb2.PostSearchesRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
+                _registered_method=True)
+        self.PostSearchesByID = channel.unary_unary(
+                '/postil.v1.Searches/PostSearchesByID',
+                request_serializer=postil_dot_v1_dot_search__service__pb2.PostSearchesByIDRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
                 _registered_method=True)
         self.GetSearch = channel.unary_unary(
@@ -95,14 +71,14 @@ class SearchesStub(object):
                 request_serializer=postil_dot_v1_dot_search__service__pb2.PatchSearchesRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
                 _registered_method=True)
-        self.PostSearches = channel.unary_unary(
-                '/postil.v1.Searches/PostSearches',
-                request_serializer=postil_dot_v1_dot_search__service__pb2.PostSearchesRequest.SerializeToString,
+        self.PatchInputsSearches = channel.unary_unary(
+                '/postil.v1.Searches/PatchInputsSearches',
+                request_serializer=postil_dot_v1_dot_search__service__pb2.PatchInputsSearchesRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
                 _registered_method=True)
-        self.PostSearchesByID = channel.unary_unary(
-                '/postil.v1.Searches/PostSearchesByID',
-                request_serializer=postil_dot_v1_dot_search__service__pb2.PostSearchesByIDRequest.SerializeToString,
+        self.PatchAnnotationsSearches = channel.unary_unary(
+                '/postil.v1.Searches/PatchAnnotationsSearches',
+                request_serializer=postil_dot_v1_dot_search__service__pb2.PatchAnnotationsSearchesRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
                 _registered_method=True)
         self.DeleteSearch = channel.unary_unary(
@@ -110,97 +86,138 @@ class SearchesStub(object):
                 request_serializer=postil_dot_v1_dot_search__service__pb2.DeleteSearchRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
                 _registered_method=True)
+        self.PostAnnotationFilters = channel.unary_unary(
+                '/postil.v1.Searches/PostAnnotationFilters',
+                request_serializer=postil_dot_v1_dot_search__service__pb2.PostAnnotationFiltersRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.FromString,
+                _registered_method=True)
+        self.GetAnnotationFilter = channel.unary_unary(
+                '/postil.v1.Searches/GetAnnotationFilter',
+                request_serializer=postil_dot_v1_dot_search__service__pb2.GetAnnotationFilterRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_search__service__pb2.SingleAnnotationFilterResponse.FromString,
+                _registered_method=True)
+        self.ListAnnotationFilters = channel.unary_unary(
+                '/postil.v1.Searches/ListAnnotationFilters',
+                request_serializer=postil_dot_v1_dot_search__service__pb2.ListAnnotationFiltersRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.FromString,
+                _registered_method=True)
+        self.PatchAnnotationFilters = channel.unary_unary(
+                '/postil.v1.Searches/PatchAnnotationFilters',
+                request_serializer=postil_dot_v1_dot_search__service__pb2.PatchAnnotationFiltersRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.FromString,
+                _registered_method=True)
+        self.DeleteAnnotationFilters = channel.unary_unary(
+                '/postil.v1.Searches/DeleteAnnotationFilters',
+                request_serializer=postil_dot_v1_dot_search__service__pb2.DeleteAnnotationFiltersRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
+                _registered_method=True)
 
 
 class SearchesServicer(object):
-    """Missing associated documentation comment in .proto file."""
-
-    def ListAnnotationFilters(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def GetAnnotationFilter(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def PostAnnotationFilters(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def PatchAnnotationFilters(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def DeleteAnnotationFilters(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def PatchAnnotationsSearches(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
+    """Finds annotations and inputs.
+    """
 
     def PostAnnotationsSearches(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def PatchInputsSearches(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Finds annotations: one hit for each that matches, so one input may come up for several of its regions.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostInputsSearches(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def GetSearch(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ListSearches(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def PatchSearches(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Finds inputs: one hit for each, with the best of its annotations.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostSearches(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Finds inputs by conditions of the older form (Query.ands). Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostSearchesByID(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Runs a saved search. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSearch(self, request, context):
+        """One saved search. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSearches(self, request, context):
+        """Saved searches. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PatchSearches(self, request, context):
+        """Changes saved searches. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PatchInputsSearches(self, request, context):
+        """Changes saved searches over inputs. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PatchAnnotationsSearches(self, request, context):
+        """Changes saved searches over annotations. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSearch(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Deletes a saved search. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PostAnnotationFilters(self, request, context):
+        """Creates annotation filters. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAnnotationFilter(self, request, context):
+        """One annotation filter. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAnnotationFilters(self, request, context):
+        """Annotation filters. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PatchAnnotationFilters(self, request, context):
+        """Changes annotation filters. Not built yet: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAnnotationFilters(self, request, context):
+        """Deletes annotation filters. Not built yet: answers UNIMPLEMENTED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -208,49 +225,24 @@ class SearchesServicer(object):
 
 def add_SearchesServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'ListAnnotationFilters': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListAnnotationFilters,
-                    request_deserializer=postil_dot_v1_dot_search__service__pb2.ListAnnotationFiltersRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.SerializeToString,
-            ),
-            'GetAnnotationFilter': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetAnnotationFilter,
-                    request_deserializer=postil_dot_v1_dot_search__service__pb2.GetAnnotationFilterRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_search__service__pb2.SingleAnnotationFilterResponse.SerializeToString,
-            ),
-            'PostAnnotationFilters': grpc.unary_unary_rpc_method_handler(
-                    servicer.PostAnnotationFilters,
-                    request_deserializer=postil_dot_v1_dot_search__service__pb2.PostAnnotationFiltersRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.SerializeToString,
-            ),
-            'PatchAnnotationFilters': grpc.unary_unary_rpc_method_handler(
-                    servicer.PatchAnnotationFilters,
-                    request_deserializer=postil_dot_v1_dot_search__service__pb2.PatchAnnotationFiltersRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.SerializeToString,
-            ),
-            'DeleteAnnotationFilters': grpc.unary_unary_rpc_method_handler(
-                    servicer.DeleteAnnotationFilters,
-                    request_deserializer=postil_dot_v1_dot_search__service__pb2.DeleteAnnotationFiltersRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_status__pb2.BaseResponse.SerializeToString,
-            ),
-            'PatchAnnotationsSearches': grpc.unary_unary_rpc_method_handler(
-                    servicer.PatchAnnotationsSearches,
-                    request_deserializer=postil_dot_v1_dot_search__service__pb2.PatchAnnotationsSearchesRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.SerializeToString,
-            ),
             'PostAnnotationsSearches': grpc.unary_unary_rpc_method_handler(
                     servicer.PostAnnotationsSearches,
                     request_deserializer=postil_dot_v1_dot_search__service__pb2.PostAnnotationsSearchesRequest.FromString,
                     response_serializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.SerializeToString,
             ),
-            'PatchInputsSearches': grpc.unary_unary_rpc_method_handler(
-                    servicer.PatchInputsSearches,
-                    request_deserializer=postil_dot_v1_dot_search__service__pb2.PatchInputsSearchesRequest.FromString,
-                    response_serializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.SerializeToString,
-            ),
             'PostInputsSearches': grpc.unary_unary_rpc_method_handler(
                     servicer.PostInputsSearches,
                     request_deserializer=postil_dot_v1_dot_search__service__pb2.PostInputsSearchesRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.SerializeToString,
+            ),
+            'PostSearches': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostSearches,
+                    request_deserializer=postil_dot_v1_dot_search__service__pb2.PostSearchesRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.SerializeToString,
+            ),
+            'PostSearchesByID': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostSearchesByID,
+                    request_deserializer=postil_dot_v1_dot_search__service__pb2.PostSearchesByIDRequest.FromString,
                     response_serializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.SerializeToString,
             ),
             'GetSearch': grpc.unary_unary_rpc_method_handler(
@@ -268,19 +260,44 @@ def add_SearchesServicer_to_server(servicer, server):
                     request_deserializer=postil_dot_v1_dot_search__service__pb2.PatchSearchesRequest.FromString,
                     response_serializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.SerializeToString,
             ),
-            'PostSearches': grpc.unary_unary_rpc_method_handler(
-                    servicer.PostSearches,
-                    request_deserializer=postil_dot_v1_dot_search__service__pb2.PostSearchesRequest.FromString,
+            'PatchInputsSearches': grpc.unary_unary_rpc_method_handler(
+                    servicer.PatchInputsSearches,
+                    request_deserializer=postil_dot_v1_dot_search__service__pb2.PatchInputsSearchesRequest.FromString,
                     response_serializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.SerializeToString,
             ),
-            'PostSearchesByID': grpc.unary_unary_rpc_method_handler(
-                    servicer.PostSearchesByID,
-                    request_deserializer=postil_dot_v1_dot_search__service__pb2.PostSearchesByIDRequest.FromString,
+            'PatchAnnotationsSearches': grpc.unary_unary_rpc_method_handler(
+                    servicer.PatchAnnotationsSearches,
+                    request_deserializer=postil_dot_v1_dot_search__service__pb2.PatchAnnotationsSearchesRequest.FromString,
                     response_serializer=postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.SerializeToString,
             ),
             'DeleteSearch': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteSearch,
                     request_deserializer=postil_dot_v1_dot_search__service__pb2.DeleteSearchRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_status__pb2.BaseResponse.SerializeToString,
+            ),
+            'PostAnnotationFilters': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostAnnotationFilters,
+                    request_deserializer=postil_dot_v1_dot_search__service__pb2.PostAnnotationFiltersRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.SerializeToString,
+            ),
+            'GetAnnotationFilter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAnnotationFilter,
+                    request_deserializer=postil_dot_v1_dot_search__service__pb2.GetAnnotationFilterRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_search__service__pb2.SingleAnnotationFilterResponse.SerializeToString,
+            ),
+            'ListAnnotationFilters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAnnotationFilters,
+                    request_deserializer=postil_dot_v1_dot_search__service__pb2.ListAnnotationFiltersRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.SerializeToString,
+            ),
+            'PatchAnnotationFilters': grpc.unary_unary_rpc_method_handler(
+                    servicer.PatchAnnotationFilters,
+                    request_deserializer=postil_dot_v1_dot_search__service__pb2.PatchAnnotationFiltersRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.SerializeToString,
+            ),
+            'DeleteAnnotationFilters': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAnnotationFilters,
+                    request_deserializer=postil_dot_v1_dot_search__service__pb2.DeleteAnnotationFiltersRequest.FromString,
                     response_serializer=postil_dot_v1_dot_status__pb2.BaseResponse.SerializeToString,
             ),
     }
@@ -292,169 +309,8 @@ def add_SearchesServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Searches(object):
-    """Missing associated documentation comment in .proto file."""
-
-    @staticmethod
-    def ListAnnotationFilters(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Searches/ListAnnotationFilters',
-            postil_dot_v1_dot_search__service__pb2.ListAnnotationFiltersRequest.SerializeToString,
-            postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetAnnotationFilter(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Searches/GetAnnotationFilter',
-            postil_dot_v1_dot_search__service__pb2.GetAnnotationFilterRequest.SerializeToString,
-            postil_dot_v1_dot_search__service__pb2.SingleAnnotationFilterResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def PostAnnotationFilters(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Searches/PostAnnotationFilters',
-            postil_dot_v1_dot_search__service__pb2.PostAnnotationFiltersRequest.SerializeToString,
-            postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def PatchAnnotationFilters(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Searches/PatchAnnotationFilters',
-            postil_dot_v1_dot_search__service__pb2.PatchAnnotationFiltersRequest.SerializeToString,
-            postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def DeleteAnnotationFilters(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Searches/DeleteAnnotationFilters',
-            postil_dot_v1_dot_search__service__pb2.DeleteAnnotationFiltersRequest.SerializeToString,
-            postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def PatchAnnotationsSearches(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Searches/PatchAnnotationsSearches',
-            postil_dot_v1_dot_search__service__pb2.PatchAnnotationsSearchesRequest.SerializeToString,
-            postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
+    """Finds annotations and inputs.
+    """
 
     @staticmethod
     def PostAnnotationsSearches(request,
@@ -484,33 +340,6 @@ class Searches(object):
             _registered_method=True)
 
     @staticmethod
-    def PatchInputsSearches(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/postil.v1.Searches/PatchInputsSearches',
-            postil_dot_v1_dot_search__service__pb2.PatchInputsSearchesRequest.SerializeToString,
-            postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
     def PostInputsSearches(request,
             target,
             options=(),
@@ -526,6 +355,60 @@ class Searches(object):
             target,
             '/postil.v1.Searches/PostInputsSearches',
             postil_dot_v1_dot_search__service__pb2.PostInputsSearchesRequest.SerializeToString,
+            postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PostSearches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Searches/PostSearches',
+            postil_dot_v1_dot_search__service__pb2.PostSearchesRequest.SerializeToString,
+            postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PostSearchesByID(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Searches/PostSearchesByID',
+            postil_dot_v1_dot_search__service__pb2.PostSearchesByIDRequest.SerializeToString,
             postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
             options,
             channel_credentials,
@@ -619,7 +502,7 @@ class Searches(object):
             _registered_method=True)
 
     @staticmethod
-    def PostSearches(request,
+    def PatchInputsSearches(request,
             target,
             options=(),
             channel_credentials=None,
@@ -632,8 +515,8 @@ class Searches(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/postil.v1.Searches/PostSearches',
-            postil_dot_v1_dot_search__service__pb2.PostSearchesRequest.SerializeToString,
+            '/postil.v1.Searches/PatchInputsSearches',
+            postil_dot_v1_dot_search__service__pb2.PatchInputsSearchesRequest.SerializeToString,
             postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
             options,
             channel_credentials,
@@ -646,7 +529,7 @@ class Searches(object):
             _registered_method=True)
 
     @staticmethod
-    def PostSearchesByID(request,
+    def PatchAnnotationsSearches(request,
             target,
             options=(),
             channel_credentials=None,
@@ -659,8 +542,8 @@ class Searches(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/postil.v1.Searches/PostSearchesByID',
-            postil_dot_v1_dot_search__service__pb2.PostSearchesByIDRequest.SerializeToString,
+            '/postil.v1.Searches/PatchAnnotationsSearches',
+            postil_dot_v1_dot_search__service__pb2.PatchAnnotationsSearchesRequest.SerializeToString,
             postil_dot_v1_dot_search__service__pb2.MultiSearchResponse.FromString,
             options,
             channel_credentials,
@@ -688,6 +571,141 @@ class Searches(object):
             target,
             '/postil.v1.Searches/DeleteSearch',
             postil_dot_v1_dot_search__service__pb2.DeleteSearchRequest.SerializeToString,
+            postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PostAnnotationFilters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Searches/PostAnnotationFilters',
+            postil_dot_v1_dot_search__service__pb2.PostAnnotationFiltersRequest.SerializeToString,
+            postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAnnotationFilter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Searches/GetAnnotationFilter',
+            postil_dot_v1_dot_search__service__pb2.GetAnnotationFilterRequest.SerializeToString,
+            postil_dot_v1_dot_search__service__pb2.SingleAnnotationFilterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAnnotationFilters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Searches/ListAnnotationFilters',
+            postil_dot_v1_dot_search__service__pb2.ListAnnotationFiltersRequest.SerializeToString,
+            postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PatchAnnotationFilters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Searches/PatchAnnotationFilters',
+            postil_dot_v1_dot_search__service__pb2.PatchAnnotationFiltersRequest.SerializeToString,
+            postil_dot_v1_dot_search__service__pb2.MultiAnnotationFilterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAnnotationFilters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Searches/DeleteAnnotationFilters',
+            postil_dot_v1_dot_search__service__pb2.DeleteAnnotationFiltersRequest.SerializeToString,
             postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
             options,
             channel_credentials,

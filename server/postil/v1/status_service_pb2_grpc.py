@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class StatusCodesStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Explains the codes of `Status.code`.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -47,16 +48,19 @@ class StatusCodesStub(object):
 
 
 class StatusCodesServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Explains the codes of `Status.code`.
+    """
 
     def ListStatusCodes(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """All codes with their descriptions and HTTP statuses, in order of their numbers.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStatusCode(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One code. Not a code: CONN_DOES_NOT_EXIST.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -83,7 +87,8 @@ def add_StatusCodesServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StatusCodes(object):
-    """Missing associated documentation comment in .proto file."""
+    """Explains the codes of `Status.code`.
+    """
 
     @staticmethod
     def ListStatusCodes(request,

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class UsersStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Who the caller is.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -42,10 +43,12 @@ class UsersStub(object):
 
 
 class UsersServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Who the caller is.
+    """
 
     def GetUser(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One user. Not there, or not yours to see: CONN_DOES_NOT_EXIST.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -67,7 +70,8 @@ def add_UsersServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Users(object):
-    """Missing associated documentation comment in .proto file."""
+    """Who the caller is.
+    """
 
     @staticmethod
     def GetUser(request,
