@@ -18,8 +18,7 @@ from postil.core.targets import Point, Target
 from postil.index.base import Indexes, Metric, Neighbours, Plan, SpaceIndex
 from postil.store.base import AnnotationListing, AppRecord, HitRecord, Queries
 
-# A page asks for the first of these that holds it, so that the pages of one search are cut from one list.
-BANDS = (64, 256, 1024, 4096, 16_384)
+_BAND = 10  # neighbours; the index searches one list for all k of a band (index/planner.py)
 _GROWTH = 4
 _READ = 512  # anchors or annotations read at a time
 
@@ -43,8 +42,12 @@ NOTHING = Near(np.empty(0, np.int64), np.empty(0, np.float32), complete=True)
 
 
 def band(wanted: int) -> int:
-    """The number of neighbours to ask for, so that `wanted` are among them."""
-    return next((size for size in BANDS if size >= wanted), wanted)
+    """The smallest of 10, 20, 40, ... that holds `wanted` neighbours. The pages of a search that share a band are cut
+    from one list."""
+    size = _BAND
+    while size < wanted:
+        size *= 2
+    return size
 
 
 def nearest(
