@@ -1,4 +1,4 @@
-"""Clients in processes of their own: ordinary stubs, one channel per thread, closed loop. Each gives times in seconds."""
+"""Clients in processes of their own: ordinary stubs, one channel per thread, closed loop. Times are in seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-import load
+from benchmarks import load
 from postil.v1.annotation_service_pb2_grpc import AnnotationsStub
 from postil.v1.input_pb2 import Input
 from postil.v1.input_service_pb2 import PostInputsRequest
@@ -190,7 +190,7 @@ def _share(
 
 def post_annotations(address: str, first: int, calls: int, size: int, inputs: int, threads: int) -> Run:
     """So many calls of `size` annotations each."""
-    requests = [load.annotations(first + i * size, size, inputs) for i in range(calls)]
+    requests = [load.labels(first + i * size, size, inputs) for i in range(calls)]
     return _share(requests, lambda one: AnnotationsStub(one).PostAnnotations, address, threads)
 
 

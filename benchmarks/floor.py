@@ -3,7 +3,7 @@
 A bare grpcio server of the product's kind (threads, bytes in, bytes out) that parses the same request, reads the query
 vector the same way, asks one hnswlib graph, and answers with a stored response of the same size.
 
-    python benchmarks/floor.py --index graph.bin --dim 512 --ef 64 --response response.bin
+    python -m benchmarks.floor --index graph.bin --dim 512 --ef 64 --response response.bin
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ READY = "floor ready"
 
 class _Handlers(grpc.GenericRpcHandler):
     def __init__(self, behaviour: Callable[[bytes, Any], bytes]) -> None:
-        self._table = {METHOD: grpc.unary_unary_rpc_method_handler(behaviour)}
+        self._table: dict[str, Any] = {METHOD: grpc.unary_unary_rpc_method_handler(behaviour)}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         return self._table.get(handler_call_details.method)

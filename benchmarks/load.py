@@ -59,7 +59,8 @@ def make(n: int, dim: int, queries: int) -> Load:
 
 
 def _unit(points: Matrix) -> Matrix:
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
+    unit: Matrix = points / np.linalg.norm(points, axis=1, keepdims=True)
+    return unit
 
 
 def truth(vectors: Matrix, queries: Matrix, k: int = HITS) -> NDArray[np.int64]:
@@ -115,7 +116,7 @@ def batches(vectors: Matrix, prefix: str = "", size: int = BATCH) -> Iterator[Po
         yield PostInputsRequest(inputs=[item(start + i, vector, prefix) for i, vector in enumerate(part)])
 
 
-def annotations(first: int, count: int, inputs: int) -> PostAnnotationsRequest:
+def labels(first: int, count: int, inputs: int) -> PostAnnotationsRequest:
     """A request that labels `count` inputs, from annotation number `first` on, going round the inputs there are."""
     return PostAnnotationsRequest(annotations=[_annotation(first + i, inputs) for i in range(count)])
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent.parent
 _TICKS = 100  # of a second of CPU time in /proc, on every Linux that matters
 
 
@@ -18,16 +18,16 @@ class Process:
     def __init__(self, command: list[str], ready: str, log: Path) -> None:
         self.started = time.perf_counter()
         self._log = log.open("ab")
-        self._child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True)
-        self.line = self._wait(ready)
+        self._child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True, cwd=ROOT)
+        self.line = self._wait(command, ready)
         self.ready_seconds = time.perf_counter() - self.started
 
-    def _wait(self, ready: str) -> str:
+    def _wait(self, command: list[str], ready: str) -> str:
         assert self._child.stdout is not None  # noqa: S101 - asked for above
         for line in self._child.stdout:
             if line.startswith(ready):
                 return line.strip()
-        raise RuntimeError(f"{self._child.args} ended without a line {ready!r}; see {self._log.name}")
+        raise RuntimeError(f"{command} ended without a line {ready!r}; see {self._log.name}")
 
     @property
     def pid(self) -> int:
@@ -79,6 +79,6 @@ class Floor(Process):
         options = {"--index": index, "--dim": dim, "--ef": ef, "--response": response}
         arguments = [str(word) for pair in options.items() for word in pair]
         super().__init__(
-            [sys.executable, str(HERE / "floor.py"), *arguments], "floor ready ", index.with_suffix(".log")
+            [sys.executable, "-m", "benchmarks.floor", *arguments], "floor ready ", index.with_suffix(".log")
         )
         self.address = self.line.split()[-1]

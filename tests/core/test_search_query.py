@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from postil.core.query import read_query
 from postil.core.ranks import ByConcept, ByInput, ByPicture, ByText, ByVector
 from postil.errors import Failure
 from postil.index.base import Metric
 from postil.v1.annotation_pb2 import Annotation
+from postil.v1.common_pb2 import TimeRange
 from postil.v1.concept_pb2 import Concept
 from postil.v1.data_pb2 import Data
+from postil.v1.input_pb2 import Input
 from postil.v1.search_pb2 import And, Filter, Query, Rank, Search
 from postil.v1.status_code_pb2 import StatusCode
 
@@ -19,8 +22,8 @@ def ranked(*ranks: Rank) -> Search:
     return Search(query=Query(ranks=ranks))
 
 
-def by(data: Data, **annotation: str) -> Rank:
-    return Rank(annotation=Annotation(data=data, **annotation))
+def by(data: Data, input_id: str = "") -> Rank:
+    return Rank(annotation=Annotation(data=data, input_id=input_id))
 
 
 def concept(value: float, *, negate: bool = False) -> Rank:
@@ -41,7 +44,9 @@ def vector(*numbers: float) -> Data:
         ranked(Rank(annotation=Annotation())),
         ranked(Rank(annotation=Annotation()), Rank()),
         ranked(Rank(annotation=Annotation(data=Data()))),
-        Search(query=Query(filters=[Filter(annotation=Annotation(), input={})], ranks=[Rank(annotation=Annotation())])),
+        Search(
+            query=Query(filters=[Filter(annotation=Annotation(), input=Input())], ranks=[Rank(annotation=Annotation())])
+        ),
     ],
 )
 def test_empty_ranks_and_filters_constrain_nothing(search: Search) -> None:
@@ -124,13 +129,13 @@ def metadata() -> Data:
         (Search(metric=7), "metric"),  # type: ignore[arg-type]
         (Search(min_value=float("nan")), "min_value"),
         (Search(save=True), "save"),
-        (Search(as_of={}), "as_of"),
+        (Search(as_of=Timestamp()), "as_of"),
         (Search(query=Query(ands=[And()])), "ands"),
         (Search(query=Query(filters=[Filter(annotation=Annotation(id="a"))])), "filters[0]"),
         (Search(query=Query(filters=[Filter(), Filter(annotation=Annotation(data=Data()))])), "filters[1]"),
         (Search(query=Query(filters=[Filter(negate=True)])), "filters[0]"),
-        (Search(query=Query(filters=[Filter(last_updated_time_range={})])), "filters[0]"),
-        (Search(query=Query(filters=[Filter(input={"id": "a"})])), "filters[0]"),
+        (Search(query=Query(filters=[Filter(last_updated_time_range=TimeRange())])), "filters[0]"),
+        (Search(query=Query(filters=[Filter(input=Input(id="a"))])), "filters[0]"),
         (ranked(concept(1), concept(1)), "several ranks"),
         (ranked(Rank(negate=True)), "nothing to rank by"),
         (ranked(Rank(annotation=Annotation(embed_model_version_id="x"))), "nothing to rank by"),
