@@ -47,27 +47,29 @@ class Annotation(google.protobuf.message.Message):
     id: builtins.str
     """Id, unique within the app; made by the server when empty. Taken: DATABASE_DUPLICATE_KEY on the item."""
     input_id: builtins.str
-    """The input it is about. Unknown: ANNOTATION_INVALID_ARGUMENT on the item."""
+    """The input it is about, which must be ready. Unknown, still being processed, or failed:
+    ANNOTATION_INVALID_ARGUMENT on the item.
+    """
     trusted: builtins.bool
     """Whether people vouch for it: true for what users write, false for what models write. Set by the server."""
     embed_model_version_id: builtins.str
-    """Embedder whose space this annotation is searched in; default: the app's embedder for the medium. Unknown:
-    ANNOTATION_INVALID_ARGUMENT. With a region whose pixels or characters are at hand the region gets a vector of its
-    own, else it goes by its input's.
+    """Embedder, or space of the app, that the region's own vector comes from; default: the embedder for the medium.
+    Unknown: ANNOTATION_INVALID_ARGUMENT. A region without pixels or characters at hand goes by its input's vector.
+    In a rank: the space to search in; unknown: SEARCH_INVALID_REQUEST.
     """
     user_id: builtins.str
-    """Older form of worker.user.id, read and written alike. Another user than the caller: only for the owner of the
-    app, else ANNOTATION_PERMISSION_DENIED.
-    """
+    """Older form of worker.user.id, read and written alike. Empty or "me": the caller."""
     model_version_id: builtins.str
     """Older form of worker.model.model_version.id, read and written alike."""
     input_level: builtins.bool
     """True for the one annotation that mirrors the input itself. Set by the server."""
     task_id: builtins.str
-    """The labelling task it was written for. Stored, and found by filters."""
+    """The labelling task it was written for. Tasks are not built yet: ANNOTATION_INVALID_ARGUMENT on the item."""
     @property
     def data(self) -> postil.v1.data_pb2.Data:
-        """What is said: at most one region and one frame, else ANNOTATION_INVALID_ARGUMENT. In a query: what to look for."""
+        """What is said: at most one region and one frame, and no picture, video or sound (those are inputs), else
+        ANNOTATION_INVALID_ARGUMENT. In a query: what to look for.
+        """
 
     @property
     def status(self) -> postil.v1.status_pb2.Status:
@@ -89,7 +91,7 @@ class Annotation(google.protobuf.message.Message):
 
     @property
     def consensus_info(self) -> google.protobuf.struct_pb2.Struct:
-        """What reviewers agreed on. Stored only."""
+        """What reviewers agreed on. Not used by this server."""
 
     @property
     def worker(self) -> postil.v1.worker_pb2.Worker:

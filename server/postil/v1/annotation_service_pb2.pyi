@@ -157,16 +157,16 @@ class ListAnnotationsRequest(google.protobuf.message.Message):
     per_page: builtins.int
     """Items on a page, 1 to 1000; 0 means 128. More: CONN_INVALID_REQUEST."""
     task_id: builtins.str
-    """Only annotations written for this task."""
+    """Only annotations written for this task; there are none, as tasks are not built yet."""
     return_model_output: builtins.bool
-    """Also what the base workflow predicted; the same as list_all_annotations here."""
+    """Also what the base workflow predicted. Not used by this server: see list_all_annotations."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
 
     @property
     def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """These annotations, paired one by one with input_ids; authors are then ignored. Another number of input_ids:
+        """These annotations, paired one by one with input_ids; nothing else is then looked at. Another number of input_ids:
         ANNOTATION_INVALID_ARGUMENT.
         """
 
@@ -222,8 +222,8 @@ class PatchAnnotationsRequest(google.protobuf.message.Message):
     ACTION_FIELD_NUMBER: builtins.int
     DELETE_IF_EMPTY_DATA_FIELD_NUMBER: builtins.int
     action: builtins.str
-    """"merge" (default: add and replace by id), "overwrite" (data becomes exactly what is sent) or "remove" (takes out
-    what is sent). Another: CONN_INVALID_REQUEST.
+    """"merge" (default: add, and replace by id), "overwrite" (each field that is sent becomes exactly that) or "remove"
+    (takes out what is sent). Another: CONN_INVALID_REQUEST.
     """
     delete_if_empty_data: builtins.bool
     """With "remove": delete an annotation that is left without data. Never an input-level one."""
@@ -233,7 +233,9 @@ class PatchAnnotationsRequest(google.protobuf.message.Message):
 
     @property
     def annotations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.annotation_pb2.Annotation]:
-        """1 to 128 of them, each with input_id, id and what changes."""
+        """1 to 128 of them, each with input_id, id and what changes; none or more: ANNOTATION_INVALID_ARGUMENT. One that
+        stands twice is refused.
+        """
 
     def __init__(
         self,

@@ -93,7 +93,7 @@ class AnnotationsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListAnnotations(self, request, context):
-        """Annotations, oldest first, ties by id. Input-level ones that say nothing are left out.
+        """Annotations, oldest first, ties by id. Input-level ones that say nothing are left out unless their ids are given.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

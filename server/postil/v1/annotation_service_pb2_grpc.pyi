@@ -214,7 +214,7 @@ class AnnotationsStub(typing.Generic[_AnnotationsPostAnnotationsType, _Annotatio
     """One annotation. Not there: CONN_DOES_NOT_EXIST."""
 
     ListAnnotations: _AnnotationsListAnnotationsType
-    """Annotations, oldest first, ties by id. Input-level ones that say nothing are left out."""
+    """Annotations, oldest first, ties by id. Input-level ones that say nothing are left out unless their ids are given."""
 
     PatchAnnotations: _AnnotationsPatchAnnotationsType
     """Changes 1 to 128 annotations, found by input_id and id. Not there: CONN_DOES_NOT_EXIST on the item."""
@@ -290,7 +290,7 @@ class AnnotationsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.annotation_service_pb2.ListAnnotationsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.annotation_service_pb2.MultiAnnotationResponse, collections.abc.Awaitable[postil.v1.annotation_service_pb2.MultiAnnotationResponse]]:
-        """Annotations, oldest first, ties by id. Input-level ones that say nothing are left out."""
+        """Annotations, oldest first, ties by id. Input-level ones that say nothing are left out unless their ids are given."""
 
     @abc.abstractmethod
     def PatchAnnotations(

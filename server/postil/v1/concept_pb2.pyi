@@ -47,14 +47,16 @@ class Concept(google.protobuf.message.Message):
     id: builtins.str
     """Id within the app. In a label it may be left out when name is given."""
     name: builtins.str
-    """Name in the app's default language; defaults to the id. In a label it is filled in by the server."""
+    """Name in the app's default language, at most 256 characters; defaults to the id. In a label it is filled in by the
+    server.
+    """
     value: builtins.float
     """In a label: 1 present, 0 absent. In a prediction: how sure, 0 to 1. In a rank: 1 wants it, 0 wants its absence.
     Absent means 1 in JSON and 0 over gRPC, as in every proto3 message. Outside 0..1 or not a number: the item is
-    refused.
+    refused; in a rank other than 0 and 1: SEARCH_INVALID_REQUEST.
     """
     language: builtins.str
-    """Language of name, for example "en". In a query it says which language name is in; not stored otherwise."""
+    """Language of name: the app's default, set by the server. In a query it says which language name is in."""
     app_id: builtins.str
     """The app it belongs to. Set by the server."""
     definition: builtins.str
@@ -69,7 +71,7 @@ class Concept(google.protobuf.message.Message):
 
     @property
     def visibility(self) -> postil.v1.common_pb2.Visibility:
-        """Who may see it. Stored only."""
+        """Who may see it: always the app alone. Another than PRIVATE: CONCEPTS_INVALID_REQUEST."""
 
     @property
     def keypoint_info(self) -> Global___KeypointInfo:
@@ -85,7 +87,7 @@ class Concept(google.protobuf.message.Message):
 
     @property
     def image(self) -> postil.v1.image_pb2.Image:
-        """A picture to show for it. Stored only."""
+        """A picture to show for it, by url; bytes: CONCEPTS_INVALID_REQUEST. Stored only."""
 
     def __init__(
         self,

@@ -37,7 +37,9 @@ class PostConceptsRequest(google.protobuf.message.Message):
 
     @property
     def concepts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.Concept]:
-        """1 to 128 of them, each with an id and optionally a name; none or more: CONCEPTS_INVALID_REQUEST."""
+        """1 to 1000 of them, each with an id and optionally a name; none or more: CONCEPTS_INVALID_REQUEST. A bad id:
+        CONN_INVALID_REQUEST.
+        """
 
     def __init__(
         self,
@@ -172,14 +174,14 @@ class PatchConceptsRequest(google.protobuf.message.Message):
     CONCEPTS_FIELD_NUMBER: builtins.int
     ACTION_FIELD_NUMBER: builtins.int
     action: builtins.str
-    """"overwrite" (default), the only one. Another: CONCEPTS_INVALID_REQUEST."""
+    """"overwrite" (default), the only one. Another: CONN_INVALID_REQUEST."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
 
     @property
     def concepts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.Concept]:
-        """1 to 128 of them, each with its id and what changes."""
+        """1 to 1000 of them, each with its id and what changes; none or more: CONCEPTS_INVALID_REQUEST."""
 
     def __init__(
         self,
@@ -217,7 +219,7 @@ class PostConceptsSearchesRequest(google.protobuf.message.Message):
 
     @property
     def extra_info(self) -> Global___ConceptExtraInfoRequest:
-        """Extra facts to fill in. Not used by this server."""
+        """Extra facts to fill in. Not built yet: CONCEPTS_INVALID_REQUEST."""
 
     def __init__(
         self,
@@ -246,16 +248,18 @@ class ConceptQuery(google.protobuf.message.Message):
     WORKFLOW_FIELD_NUMBER: builtins.int
     IGNORE_APP_CONCEPTS_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """Pattern for the whole name, ignoring case; `*` stands for any run of characters. Empty: all."""
+    """Pattern for the whole name, at most 256 characters, ignoring case; `*` stands for any run of characters. Empty:
+    all.
+    """
     language: builtins.str
-    """Language of name; default the app's own. Other languages are not built yet: CONCEPTS_INVALID_REQUEST."""
+    """Language of name; default the app's own. Names in other languages are not built yet, so nothing is found."""
     workflow_id: builtins.str
-    """Older form of workflow.id. Not used by this server."""
+    """Older form of workflow.id. Not built yet: CONCEPTS_INVALID_REQUEST."""
     ignore_app_concepts: builtins.bool
-    """Leave out the app's own concepts. Default false."""
+    """Leave out the app's own concepts, so that nothing is left here. Default false."""
     @property
     def use_cases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[postil.v1.workflow_pb2.WorkflowModelUseCase.ValueType]:
-        """Only concepts of models of these uses. Not used by this server."""
+        """Only concepts of models of these uses. Not built yet: CONCEPTS_INVALID_REQUEST."""
 
     @property
     def model(self) -> postil.v1.model_pb2.Model:

@@ -144,7 +144,8 @@ class ConceptsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PatchConcepts(self, request, context):
-        """Changes names and other facts, all or none. Not there: CONN_DOES_NOT_EXIST.
+        """Changes names and other facts, all or none; a new name is carried into every label. Not there:
+        CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

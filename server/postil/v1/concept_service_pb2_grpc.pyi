@@ -431,7 +431,9 @@ class ConceptsStub(typing.Generic[_ConceptsPostConceptsType, _ConceptsGetConcept
     """Concepts, in order of creation."""
 
     PatchConcepts: _ConceptsPatchConceptsType
-    """Changes names and other facts, all or none. Not there: CONN_DOES_NOT_EXIST."""
+    """Changes names and other facts, all or none; a new name is carried into every label. Not there:
+    CONN_DOES_NOT_EXIST.
+    """
 
     PostConceptsSearches: _ConceptsPostConceptsSearchesType
     """Concepts whose name matches a pattern, ordered by name, then id."""
@@ -573,7 +575,9 @@ class ConceptsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.concept_service_pb2.PatchConceptsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptResponse]]:
-        """Changes names and other facts, all or none. Not there: CONN_DOES_NOT_EXIST."""
+        """Changes names and other facts, all or none; a new name is carried into every label. Not there:
+        CONN_DOES_NOT_EXIST.
+        """
 
     @abc.abstractmethod
     def PostConceptsSearches(

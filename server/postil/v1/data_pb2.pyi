@@ -216,7 +216,7 @@ class Video(google.protobuf.message.Message):
     VIDEO_INFO_FIELD_NUMBER: builtins.int
     HOSTED_THUMBNAIL_FIELD_NUMBER: builtins.int
     url: builtins.str
-    """http or https address, at most 2,048 characters. Another scheme: INPUT_INVALID_URL."""
+    """http or https address, at most 2,048 characters; else INPUT_INVALID_URL. Fetched later by a worker."""
     base64: builtins.bytes
     """The encoded file; not returned, read it from url."""
     allow_duplicate_url: builtins.bool
@@ -229,7 +229,7 @@ class Video(google.protobuf.message.Message):
 
     @property
     def video_info(self) -> Global___VideoInfo:
-        """Facts about the file. Not used by this server."""
+        """What the file's first bytes tell: video_format. Set by the server."""
 
     @property
     def hosted_thumbnail(self) -> postil.v1.image_pb2.HostedURL:
@@ -488,8 +488,9 @@ class Embedding(google.protobuf.message.Message):
     num_dimensions: builtins.int
     """How many numbers; 0 means not said. Another number than vector has: the same error."""
     space: builtins.str
-    """Ours. Name of a vector space of your own within the app, 1 to 48 characters; default "client". Created with the
-    first vector, which fixes its dimension. The version id of a built-in embedder names that embedder's space.
+    """Ours. Name of a vector space of your own within the app, 1 to 48 characters; default "client", in a rank the one
+    space of the app that fits. Created with the first vector, which fixes its dimension. The version id of a
+    built-in embedder names that embedder's space.
     """
     @property
     def vector(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
@@ -655,8 +656,8 @@ class Mask(google.protobuf.message.Message):
     IMAGE_FIELD_NUMBER: builtins.int
     @property
     def image(self) -> postil.v1.image_pb2.Image:
-        """A picture of the input's size whose pixels other than 0 belong to the region, by url or bytes. Neither:
-        ANNOTATION_INVALID_ARGUMENT.
+        """A picture of the input's size whose pixels other than black belong to the region, by url or bytes. Neither, or
+        black all over: ANNOTATION_INVALID_ARGUMENT.
         """
 
     def __init__(
@@ -869,14 +870,16 @@ class Text(google.protobuf.message.Message):
     HOSTED_FIELD_NUMBER: builtins.int
     TEXT_INFO_FIELD_NUMBER: builtins.int
     raw: builtins.str
-    """The text, 1 to 100,000 characters. Longer: INPUT_OVER_LIMIT."""
+    """The text, 1 to 100,000 characters. Longer: INPUT_OVER_LIMIT; in a query SEARCH_INVALID_REQUEST."""
     url: builtins.str
-    """http or https address of a UTF-8 text, at most 2,048 characters. Another scheme: INPUT_INVALID_URL."""
+    """http or https address of a UTF-8 text, at most 2,048 characters; else INPUT_INVALID_URL. Fetched later by a
+    worker, which puts the text into raw.
+    """
     allow_duplicate_url: builtins.bool
     """Take the input though another one of this app was posted with the same url. Default false: INPUT_DUPLICATE."""
     @property
     def hosted(self) -> postil.v1.image_pb2.HostedURL:
-        """Where this server serves the text. Set by the server."""
+        """Not used by this server: the text stands in raw."""
 
     @property
     def text_info(self) -> Global___TextInfo:
@@ -930,7 +933,7 @@ class Audio(google.protobuf.message.Message):
     HOSTED_FIELD_NUMBER: builtins.int
     AUDIO_INFO_FIELD_NUMBER: builtins.int
     url: builtins.str
-    """http or https address, at most 2,048 characters. Another scheme: INPUT_INVALID_URL."""
+    """http or https address, at most 2,048 characters; else INPUT_INVALID_URL. Fetched later by a worker."""
     base64: builtins.bytes
     """The encoded file; not returned, read it from url."""
     allow_duplicate_url: builtins.bool
@@ -941,7 +944,7 @@ class Audio(google.protobuf.message.Message):
 
     @property
     def audio_info(self) -> Global___AudioInfo:
-        """Facts about the file. Not used by this server."""
+        """What the file's first bytes tell: audio_format. Set by the server."""
 
     def __init__(
         self,

@@ -52,12 +52,13 @@ class Image(google.protobuf.message.Message):
     HOSTED_IMAGE_INFO_FIELD_NUMBER: builtins.int
     DECODED_BYTES_FIELD_NUMBER: builtins.int
     url: builtins.str
-    """http or https address, at most 2,048 characters, surrounding spaces ignored. Another scheme: INPUT_INVALID_URL.
-    Fetched later by a worker; private and loopback addresses are refused unless the server was told to allow them.
+    """http or https address, at most 2,048 characters, surrounding spaces ignored; else INPUT_INVALID_URL. Fetched
+    later by a worker; private and loopback addresses are refused unless the server was told to allow them.
     """
     base64: builtins.bytes
-    """The encoded file (JPEG, PNG, WebP, GIF, BMP, TIFF), raw bytes over gRPC and base64 in JSON. Not returned: read it
-    from url. Undecodable: INPUT_UNSUPPORTED_FORMAT; too many bytes or pixels: INPUT_OVER_LIMIT.
+    """The encoded file (JPEG, PNG, WebP, GIF, BMP, TIFF), raw bytes over gRPC and base64 in JSON; at most 64 MiB and 64
+    million pixels, else INPUT_OVER_LIMIT. Not returned: read it from url. Not a picture: INPUT_UNSUPPORTED_FORMAT;
+    damaged: ALL_INPUT_INVALID_BYTES.
     """
     allow_duplicate_url: builtins.bool
     """Take the input though another one of this app was posted with the same url. Default false: INPUT_DUPLICATE."""
@@ -143,9 +144,9 @@ class ImageInfo(google.protobuf.message.Message):
     format: builtins.str
     """File format in capitals, for example "JPEG"."""
     color_mode: builtins.str
-    """Colour model, for example "YUV". Not used by this server."""
+    """Colour model that the embedder sees: "RGB"."""
     mode: builtins.str
-    """Pixel layout, for example "RGB" or "L"."""
+    """Pixel layout of the file. Not used by this server."""
     def __init__(
         self,
         *,

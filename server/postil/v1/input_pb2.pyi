@@ -96,8 +96,8 @@ class Input(google.protobuf.message.Message):
     """
     @property
     def data(self) -> postil.v1.data_pb2.Data:
-        """Exactly one medium, or embeddings, or both, with concepts, metadata and geo if any. Empty, two media, or regions
-        and frames (those are annotations): INPUT_INVALID_ARGUMENT.
+        """One medium by url or by content, or embeddings, or both, with concepts, metadata and geo if any. Empty, two
+        media, url and content together, or regions and frames (those are annotations): INPUT_INVALID_ARGUMENT.
         """
 
     @property

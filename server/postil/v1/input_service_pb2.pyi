@@ -162,7 +162,7 @@ class ListInputsRequest(google.protobuf.message.Message):
 
     @property
     def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Only these inputs, at most 1000; unknown ones are left out. Empty: all."""
+        """Only these inputs; unknown ones are left out. Empty: all."""
 
     @property
     def status(self) -> postil.v1.status_pb2.Status:
@@ -196,7 +196,7 @@ class StreamInputsRequest(google.protobuf.message.Message):
     per_page: builtins.int
     """Inputs in the reply, 1 to 1000; 0 means 20. More: CONN_INVALID_REQUEST."""
     last_id: builtins.str
-    """The last input of the reply before; empty: from the start. Unknown: an empty reply."""
+    """The last input of the reply before; empty: from the start. Unknown: CONN_INVALID_REQUEST."""
     descending: builtins.bool
     """Newest (or last id) first. Default false."""
     order_by_id: builtins.bool
@@ -277,8 +277,8 @@ class PatchInputsRequest(google.protobuf.message.Message):
     INPUTS_FIELD_NUMBER: builtins.int
     ACTION_FIELD_NUMBER: builtins.int
     action: builtins.str
-    """"merge" (default: add and replace by id), "overwrite" (concepts, metadata and geo become exactly what is sent;
-    the medium stays) or "remove" (takes out what is sent). Another: CONN_INVALID_REQUEST.
+    """"merge" (default: add, and replace by id), "overwrite" (data becomes exactly what is sent; the medium stays) or
+    "remove" (takes out what is sent). Another: CONN_INVALID_REQUEST.
     """
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
@@ -286,7 +286,7 @@ class PatchInputsRequest(google.protobuf.message.Message):
 
     @property
     def inputs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.input_pb2.Input]:
-        """1 to 128 of them, each with id and the data that changes."""
+        """1 to 128 of them, each with id and the data that changes. None, more, or another medium: INPUT_INVALID_ARGUMENT."""
 
     def __init__(
         self,

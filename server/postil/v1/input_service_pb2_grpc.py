@@ -98,9 +98,9 @@ class InputsServicer(object):
     """
 
     def PostInputs(self, request, context):
-        """Adds 1 to 128 inputs, else INPUT_INVALID_ARGUMENT. Bytes, texts and vectors are embedded and searchable before
-        the reply (INPUT_SUCCESS); URLs are accepted durably (INPUT_PENDING) and fetched by workers that survive a
-        restart.
+        """Adds 1 to 128 inputs, else INPUT_INVALID_ARGUMENT. Bytes, texts and vectors are searchable before the reply
+        (INPUT_SUCCESS); URLs, and what takes longer than three seconds, are accepted durably (INPUT_PENDING) and
+        finished by workers that survive a restart.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,8 +135,8 @@ class InputsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PatchInputs(self, request, context):
-        """Changes concepts, metadata and geo of 1 to 128 inputs; the medium stays. Not there: CONN_DOES_NOT_EXIST on the
-        item.
+        """Changes concepts, metadata, geo and vectors of 1 to 128 inputs; the medium stays. Not there: INPUT_DOES_NOT_EXIST
+        on the item.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

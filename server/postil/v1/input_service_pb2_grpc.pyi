@@ -302,9 +302,9 @@ class InputsStub(typing.Generic[_InputsPostInputsType, _InputsGetInputType, _Inp
     ], channel: grpc.aio.Channel) -> None: ...
 
     PostInputs: _InputsPostInputsType
-    """Adds 1 to 128 inputs, else INPUT_INVALID_ARGUMENT. Bytes, texts and vectors are embedded and searchable before
-    the reply (INPUT_SUCCESS); URLs are accepted durably (INPUT_PENDING) and fetched by workers that survive a
-    restart.
+    """Adds 1 to 128 inputs, else INPUT_INVALID_ARGUMENT. Bytes, texts and vectors are searchable before the reply
+    (INPUT_SUCCESS); URLs, and what takes longer than three seconds, are accepted durably (INPUT_PENDING) and
+    finished by workers that survive a restart.
     """
 
     GetInput: _InputsGetInputType
@@ -320,8 +320,8 @@ class InputsStub(typing.Generic[_InputsPostInputsType, _InputsGetInputType, _Inp
     """Numbers of inputs by state; clients poll it until nothing waits."""
 
     PatchInputs: _InputsPatchInputsType
-    """Changes concepts, metadata and geo of 1 to 128 inputs; the medium stays. Not there: CONN_DOES_NOT_EXIST on the
-    item.
+    """Changes concepts, metadata, geo and vectors of 1 to 128 inputs; the medium stays. Not there: INPUT_DOES_NOT_EXIST
+    on the item.
     """
 
     DeleteInput: _InputsDeleteInputType
@@ -395,9 +395,9 @@ class InputsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.input_service_pb2.PostInputsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.input_service_pb2.MultiInputResponse, collections.abc.Awaitable[postil.v1.input_service_pb2.MultiInputResponse]]:
-        """Adds 1 to 128 inputs, else INPUT_INVALID_ARGUMENT. Bytes, texts and vectors are embedded and searchable before
-        the reply (INPUT_SUCCESS); URLs are accepted durably (INPUT_PENDING) and fetched by workers that survive a
-        restart.
+        """Adds 1 to 128 inputs, else INPUT_INVALID_ARGUMENT. Bytes, texts and vectors are searchable before the reply
+        (INPUT_SUCCESS); URLs, and what takes longer than three seconds, are accepted durably (INPUT_PENDING) and
+        finished by workers that survive a restart.
         """
 
     @abc.abstractmethod
@@ -438,8 +438,8 @@ class InputsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.input_service_pb2.PatchInputsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.input_service_pb2.MultiInputResponse, collections.abc.Awaitable[postil.v1.input_service_pb2.MultiInputResponse]]:
-        """Changes concepts, metadata and geo of 1 to 128 inputs; the medium stays. Not there: CONN_DOES_NOT_EXIST on the
-        item.
+        """Changes concepts, metadata, geo and vectors of 1 to 128 inputs; the medium stays. Not there: INPUT_DOES_NOT_EXIST
+        on the item.
         """
 
     @abc.abstractmethod

@@ -209,14 +209,14 @@ class ModelsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetModelType(self, request, context):
-        """One kind of model. Not built yet: answers UNIMPLEMENTED.
+        """One kind of model. Not there: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModelTypes(self, request, context):
-        """Kinds of models, with their parameters. Not built yet: answers UNIMPLEMENTED.
+        """Kinds of models, with their parameters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -437,10 +437,10 @@ class ModelsStub(typing.Generic[_ModelsPostModelOutputsType, _ModelsGetModelType
     """Deletes one version. Not built yet: answers UNIMPLEMENTED."""
 
     GetModelType: _ModelsGetModelTypeType
-    """One kind of model. Not built yet: answers UNIMPLEMENTED."""
+    """One kind of model. Not there: CONN_DOES_NOT_EXIST."""
 
     ListModelTypes: _ModelsListModelTypesType
-    """Kinds of models, with their parameters. Not built yet: answers UNIMPLEMENTED."""
+    """Kinds of models, with their parameters."""
 
 ModelsAsyncStub: typing_extensions.TypeAlias = ModelsStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -618,7 +618,7 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.GetModelTypeRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.model_service_pb2.SingleModelTypeResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.SingleModelTypeResponse]]:
-        """One kind of model. Not built yet: answers UNIMPLEMENTED."""
+        """One kind of model. Not there: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def ListModelTypes(
@@ -626,6 +626,6 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.ListModelTypesRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.model_service_pb2.MultiModelTypeResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiModelTypeResponse]]:
-        """Kinds of models, with their parameters. Not built yet: answers UNIMPLEMENTED."""
+        """Kinds of models, with their parameters."""
 
 def add_ModelsServicer_to_server(servicer: ModelsServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

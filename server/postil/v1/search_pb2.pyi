@@ -120,13 +120,13 @@ class Search(google.protobuf.message.Message):
     git_hash: builtins.str
     """Code version of whoever searched. Stored only."""
     algorithm: builtins.str
-    """"nearest_neighbor" (default: the graph where it pays, recall 0.99 or better), "brute_force" (exact) or
-    "avg_concept_brute_force" (exact, by the mean vector of a concept's labels). Another: SEARCH_INVALID_REQUEST.
+    """"nearest_neighbor" (default: the graph where it pays, recall 0.99 or better), "brute_force" or
+    "avg_concept_brute_force" (both exact). Another: SEARCH_INVALID_REQUEST.
     """
     save: builtins.bool
     """Keep it under its id instead of running it. Not built yet: SEARCH_INVALID_REQUEST."""
     min_value: builtins.float
-    """Leave out hits that score less, 0 to 1. Default 0: keep all. Outside or not a number: SEARCH_INVALID_REQUEST."""
+    """Leave out hits that score less, 0 to 1. Default 0: keep all. Not a number: SEARCH_INVALID_REQUEST."""
     metric: Global___Search.Metric.ValueType
     """How far apart vectors are; default EUCLIDEAN_DISTANCE."""
     @property
@@ -182,7 +182,9 @@ class Query(google.protobuf.message.Message):
     FILTERS_FIELD_NUMBER: builtins.int
     RANKS_FIELD_NUMBER: builtins.int
     language: builtins.str
-    """Language of the concept names in it; default the app's own."""
+    """Language of the concept names in it; default the app's own. Other languages are not built yet:
+    SEARCH_INVALID_REQUEST.
+    """
     @property
     def ands(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___And]:
         """Conditions of PostSearches, all of which must hold. Elsewhere: SEARCH_INVALID_REQUEST."""
@@ -195,7 +197,7 @@ class Query(google.protobuf.message.Message):
 
     @property
     def ranks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Rank]:
-        """What to order by. One at a time so far: more with content: SEARCH_INVALID_REQUEST."""
+        """What to order by. Several with content are not built yet: SEARCH_INVALID_REQUEST."""
 
     def __init__(
         self,
@@ -297,9 +299,11 @@ class Rank(google.protobuf.message.Message):
     """The worst first: a score s becomes 1 - s."""
     @property
     def annotation(self) -> postil.v1.annotation_pb2.Annotation:
-        """The example: data.concepts, data.image (url or bytes), data.text.raw, data.embeddings, or input_id (the mean of
-        its vectors). An unknown or unlabelled concept, a vector of the wrong dimension: SEARCH_INVALID_REQUEST; an input
-        without vectors: SEARCH_BY_NOT_FULLY_INDEXED_INPUT.
+        """The example, one of: data.concepts (labelled inputs first, then those near to them), data.image (url or bytes),
+        data.text.raw, data.embeddings, input_id (the mean of its vectors). Also embed_model_version_id. An unknown or
+        unlabelled concept, a vector that fits no space, anything else: SEARCH_INVALID_REQUEST; an input without vectors:
+        SEARCH_BY_NOT_FULLY_INDEXED_INPUT; a picture that does not arrive: INPUT_FAILED; no embedder:
+        SEARCH_PREDICTION_FAILURE.
         """
 
     def __init__(

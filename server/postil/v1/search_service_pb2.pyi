@@ -36,7 +36,7 @@ class PostAnnotationsSearchesRequest(google.protobuf.message.Message):
 
     @property
     def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]:
-        """One search; several run one after another, and their hits do not say which they belong to. None:
+        """One search, or up to 128 that run one after another, whose hits do not say which they belong to. None or more:
         SEARCH_INVALID_REQUEST.
         """
 
@@ -80,15 +80,15 @@ class MultiSearchResponse(google.protobuf.message.Message):
 
     @property
     def query(self) -> postil.v1.search_pb2.Query:
-        """The query as it was understood, for PostSearches."""
+        """The query as it was understood, for PostSearches. Not built yet."""
 
     @property
     def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]:
-        """The searches as they were understood, or those saved."""
+        """Saved searches, for the calls that keep them. Not built yet."""
 
     @property
     def hit_counts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___HitCount]:
-        """Numbers of hits, one per search, when only_count was asked."""
+        """Numbers of hits, one per search, when only_count was asked. Not built yet."""
 
     def __init__(
         self,
@@ -134,14 +134,14 @@ class PostInputsSearchesRequest(google.protobuf.message.Message):
     PAGINATION_FIELD_NUMBER: builtins.int
     ONLY_COUNT_FIELD_NUMBER: builtins.int
     only_count: builtins.bool
-    """Return numbers of hits instead of hits. Default false."""
+    """Return numbers of hits instead of hits. Not built yet: SEARCH_COUNTS_UNAVAILABLE."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
 
     @property
     def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]:
-        """One search; several run one after another, and their hits do not say which they belong to. None:
+        """One search, or up to 128 that run one after another, whose hits do not say which they belong to. None or more:
         SEARCH_INVALID_REQUEST.
         """
 

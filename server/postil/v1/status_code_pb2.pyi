@@ -298,6 +298,7 @@ class _StatusCodeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     INPUT_MODIFY_FAILED: _StatusCode.ValueType  # 30203
     INPUT_STORAGE_HOST_FAILED: _StatusCode.ValueType  # 30210
     ALL_INPUT_INVALID_BYTES: _StatusCode.ValueType  # 30300
+    """The picture is damaged or cut short."""
     INPUT_CLUSTER_SUCCESS: _StatusCode.ValueType  # 30400
     INPUT_CLUSTER_PENDING: _StatusCode.ValueType  # 30401
     INPUT_CLUSTER_FAILED: _StatusCode.ValueType  # 30402
@@ -356,6 +357,7 @@ class _StatusCodeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     DATABASE_INVALID_ROWS_AFFECTED: _StatusCode.ValueType  # 40012
     DATABASE_DEADLOCK_DETECTED: _StatusCode.ValueType  # 40013
     DATABASE_FAIL_TASK: _StatusCode.ValueType  # 40014
+    """Others kept changing the same things; send it again."""
     DATABASE_FAIL_TO_GET_CONNECTIONS: _StatusCode.ValueType  # 40015
     DATABASE_TOO_MANY_CLIENTS: _StatusCode.ValueType  # 40016
     DATABASE_CONSTRAINT_VIOLATED: _StatusCode.ValueType  # 40017
@@ -364,6 +366,7 @@ class _StatusCodeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     RPC_REQUEST_QUEUE_FULL: _StatusCode.ValueType  # 40030
     RPC_SERVER_UNAVAILABLE: _StatusCode.ValueType  # 40031
     RPC_REQUEST_TIMEOUT: _StatusCode.ValueType  # 40032
+    """Not done before the call's deadline."""
     RPC_MAX_MESSAGE_SIZE_EXCEEDED: _StatusCode.ValueType  # 40033
     EXTERNAL_CONNECTION_ERROR: _StatusCode.ValueType  # 40034
     RPC_CANCELED: _StatusCode.ValueType  # 40035
@@ -389,13 +392,13 @@ class _StatusCodeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     """Searches."""
     SEARCH_PROJECTION_FAILURE: _StatusCode.ValueType  # 43002
     SEARCH_PREDICTION_FAILURE: _StatusCode.ValueType  # 43003
-    """The example of a search could not be embedded."""
+    """This server has no embedder for the example of a search."""
     SEARCH_BY_NOT_FULLY_INDEXED_INPUT: _StatusCode.ValueType  # 43004
     """The example of a search has no vector yet."""
     SAVED_SEARCH_MODIFY_FAILED: _StatusCode.ValueType  # 43005
     """The search could not be saved."""
     SEARCH_COUNTS_UNAVAILABLE: _StatusCode.ValueType  # 43006
-    """Hits could not be counted."""
+    """Hits cannot be counted."""
     CLUSTER_INTERNAL_FAILURE: _StatusCode.ValueType  # 43040
     """Clusters."""
     EVALUATION_QUEUED: _StatusCode.ValueType  # 43100
@@ -832,6 +835,7 @@ INPUT_MODIFY_PENDING: StatusCode.ValueType  # 30201
 INPUT_MODIFY_FAILED: StatusCode.ValueType  # 30203
 INPUT_STORAGE_HOST_FAILED: StatusCode.ValueType  # 30210
 ALL_INPUT_INVALID_BYTES: StatusCode.ValueType  # 30300
+"""The picture is damaged or cut short."""
 INPUT_CLUSTER_SUCCESS: StatusCode.ValueType  # 30400
 INPUT_CLUSTER_PENDING: StatusCode.ValueType  # 30401
 INPUT_CLUSTER_FAILED: StatusCode.ValueType  # 30402
@@ -890,6 +894,7 @@ DATABASE_STATEMENT_TIMEOUT: StatusCode.ValueType  # 40011
 DATABASE_INVALID_ROWS_AFFECTED: StatusCode.ValueType  # 40012
 DATABASE_DEADLOCK_DETECTED: StatusCode.ValueType  # 40013
 DATABASE_FAIL_TASK: StatusCode.ValueType  # 40014
+"""Others kept changing the same things; send it again."""
 DATABASE_FAIL_TO_GET_CONNECTIONS: StatusCode.ValueType  # 40015
 DATABASE_TOO_MANY_CLIENTS: StatusCode.ValueType  # 40016
 DATABASE_CONSTRAINT_VIOLATED: StatusCode.ValueType  # 40017
@@ -898,6 +903,7 @@ DATABASE_CANCELED: StatusCode.ValueType  # 40021
 RPC_REQUEST_QUEUE_FULL: StatusCode.ValueType  # 40030
 RPC_SERVER_UNAVAILABLE: StatusCode.ValueType  # 40031
 RPC_REQUEST_TIMEOUT: StatusCode.ValueType  # 40032
+"""Not done before the call's deadline."""
 RPC_MAX_MESSAGE_SIZE_EXCEEDED: StatusCode.ValueType  # 40033
 EXTERNAL_CONNECTION_ERROR: StatusCode.ValueType  # 40034
 RPC_CANCELED: StatusCode.ValueType  # 40035
@@ -923,13 +929,13 @@ SEARCH_INTERNAL_FAILURE: StatusCode.ValueType  # 43001
 """Searches."""
 SEARCH_PROJECTION_FAILURE: StatusCode.ValueType  # 43002
 SEARCH_PREDICTION_FAILURE: StatusCode.ValueType  # 43003
-"""The example of a search could not be embedded."""
+"""This server has no embedder for the example of a search."""
 SEARCH_BY_NOT_FULLY_INDEXED_INPUT: StatusCode.ValueType  # 43004
 """The example of a search has no vector yet."""
 SAVED_SEARCH_MODIFY_FAILED: StatusCode.ValueType  # 43005
 """The search could not be saved."""
 SEARCH_COUNTS_UNAVAILABLE: StatusCode.ValueType  # 43006
-"""Hits could not be counted."""
+"""Hits cannot be counted."""
 CLUSTER_INTERNAL_FAILURE: StatusCode.ValueType  # 43040
 """Clusters."""
 EVALUATION_QUEUED: StatusCode.ValueType  # 43100
