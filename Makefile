@@ -96,7 +96,7 @@ $(STAMP)-server: $(STAMP)-venv pyproject.toml
 
 $(STAMP)-demo $(STAMP)-test $(STAMP)-verify: $(STAMP)-%: $(STAMP)-server
 	@echo "installing what $* needs"
-	@$(PIP) install --quiet --group $*
+	@$(PIP) install --quiet --editable '.[server]' --group $*  # together, so that versions fit together
 	@touch $@
 
 # --- other people's tools, pinned -----------------------------------------------------------------------------------

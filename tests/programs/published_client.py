@@ -12,13 +12,12 @@ import sys
 import time
 from typing import Any
 
-import grpc
 from clarifai_grpc.channel.clarifai_channel import ClarifaiChannel
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2, service_pb2_grpc
 from clarifai_grpc.grpc.api.status import status_code_pb2
 
 
-def open_channel(host: str, port: int) -> grpc.Channel:
+def open_channel(host: str, port: int) -> Any:
     return (
         ClarifaiChannel.get_insecure_grpc_channel(host, port)
         if port
@@ -29,7 +28,7 @@ def open_channel(host: str, port: int) -> grpc.Channel:
 class Program:
     """One user with one app."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: Any) -> None:
         self.stub = service_pb2_grpc.V2Stub(channel)
         self.metadata = (("authorization", "Key any-word"),)
         self.report: dict[str, Any] = {}
@@ -46,7 +45,7 @@ class Program:
         public = resources_pb2.UserAppIDSet(user_id="clarifai", app_id="main")
         response = self.stub.ListModels(service_pb2.ListModelsRequest(user_app_id=public), metadata=self.metadata)
         self.note("models", response)
-        return next(m.model_version.id for m in response.models if m.model_type_id == "visual-embedder")
+        return str(next(m.model_version.id for m in response.models if m.model_type_id == "visual-embedder"))
 
     def upload(self, pictures: list[pathlib.Path]) -> None:
         inputs = [
