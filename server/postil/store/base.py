@@ -115,7 +115,10 @@ class Vectors(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What one committed op changed, in the order of the commit sequence. State-based and idempotent."""
+    """What one committed op changed, in the order of the commit sequence. State-based and idempotent.
+
+    Within one change `gone` comes first: a row in `put` or `touched` as well is there again.
+    """
 
     seq: int
     app: int

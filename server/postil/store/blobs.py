@@ -1,0 +1,117 @@
+"""Blobs as files named by the sha256 of their content: `blobs/ab/cdef…`.
+
+A file under its final name is complete and durable: it was written aside, fsynced, renamed, and its directory fsynced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PARTIAL = ".partial-"
+
+
+class FileBlobs:
+    """Content-addressed files under one directory. Thread-safe."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Between a put that finds its content present and the op that refers to it, a sweep must not come.
+        self._sweeping = threading.Lock()
+
+    def put(self, content: bytes) -> str:
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._place(digest)
+        with self._sweeping:
+            try:
+                os.utime(path)  # young again: a sweep leaves it to whoever is about to refer to it
+            except FileNotFoundError:
+                pass
+            else:
+                _sync_directory(path.parent)  # whoever renamed it may not have come this far
+                return digest
+        self._write(path, content)
+        return digest
+
+    def _write(self, path: Path, content: bytes) -> None:
+        if not path.parent.is_dir():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            _sync_directory(self._root)
+        descriptor, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(partial).replace(path)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise
+        _sync_directory(path.parent)
+
+    def get(self, digest: str) -> bytes | None:
+        path = self.path(digest)
+        if path is None:
+            return None
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None  # swept since
+
+    def path(self, digest: str) -> Path | None:
+        """Where the content lies, or None when there is none; a text that is no digest names nothing."""
+        if _DIGEST.fullmatch(digest) is None:
+            return None
+        path = self._place(digest)
+        return path if path.is_file() else None
+
+    def sweep(self, keep: Callable[[str], bool], older_than_s: float) -> int:
+        """Asks `keep` about each file last put more than `older_than_s` seconds ago, and removes it on False.
+
+        What an interrupted put left behind is removed as well, once it is as old.
+        """
+        horizon = time.time() - older_than_s
+        removed = 0
+        for path in self._files():
+            with self._sweeping:
+                try:
+                    young = path.stat().st_mtime > horizon
+                except FileNotFoundError:
+                    continue
+                if young or (not path.name.startswith(_PARTIAL) and keep(path.parent.name + path.name)):
+                    continue
+                path.unlink(missing_ok=True)
+                removed += 1
+        return removed
+
+    def digests(self) -> Iterator[str]:
+        """Every digest stored, in no order."""
+        for path in self._files():
+            digest = path.parent.name + path.name
+            if _DIGEST.fullmatch(digest) is not None:
+                yield digest
+
+    def _files(self) -> Iterator[Path]:
+        for directory in self._root.iterdir():
+            if directory.is_dir():
+                yield from (path for path in directory.iterdir() if path.is_file())
+
+    def _place(self, digest: str) -> Path:
+        return self._root / digest[:2] / digest[2:]
+
+
+def _sync_directory(directory: Path) -> None:
+    """Makes a rename or a new folder durable: fsync of the file alone does not."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,173 @@
+"""The schema, as named steps that are only ever appended. A released step is never edited.
+
+Each step runs once, in one transaction with the record of its name. Rows reserve their numbers in `counters`, so that a
+number is never given out twice, not even after the row and the process that wrote it are gone.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from postil.store.sql import PAGE_BYTES, connect
+
+OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+
+migrations = Migrations("postil")
+
+
+class NewerSchema(Exception):
+    """The database was written by a newer Postil. `args[0]` says what to do."""
+
+
+def migrate(path: Path) -> None:
+    """Creates the database or brings it up to date. Raises NewerSchema, or RuntimeError on a SQLite too old for us."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        wanted = ".".join(map(str, OLDEST_SQLITE))
+        raise RuntimeError(f"SQLite {sqlite3.sqlite_version} is too old: Postil needs {wanted} or newer.")
+    with closing(connect(path, writer=True)) as connection:
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")  # no effect on a database that exists
+        connection.execute("PRAGMA journal_mode=WAL")
+        database = Database(connection)
+        _refuse_newer(database, path)
+        if migrations.pending(database):
+            migrations.apply(database)
+
+
+def _refuse_newer(database: Database, path: Path) -> None:
+    known = {step.name for step in migrations._migrations}  # noqa: SLF001 - no public list of all steps
+    unknown = [step.name for step in migrations.applied(database) if step.name not in known]
+    if unknown:
+        raise NewerSchema(
+            f"{path} was written by a newer Postil (it has the migration {unknown[-1]!r}, unknown to this one). "
+            f"Install that version, or restore a backup from before the upgrade."
+        )
+
+
+def _table(database: Database, name: str, columns: dict[str, Any], pk: str = "row") -> None:
+    database.table(name).create(columns, pk=pk, not_null=set(columns) - {pk}, strict=True)
+
+
+@migrations()
+def m0001_apps_and_concepts(database: Database) -> None:
+    """Apps are walls; concepts and spaces live inside them. The folded columns are for search that ignores case."""
+    _table(database, "apps", {"row": int, "user_id": str, "id": str, "message": bytes})
+    database.table("apps").create_index(["user_id", "id"], unique=True)
+    _table(
+        database,
+        "concepts",
+        {"row": int, "app": int, "id": str, "name": str, "id_folded": str, "name_folded": str, "message": bytes},
+    )
+    database.table("concepts").create_index(["app", "id"], unique=True)
+    database.table("concepts").create_index(["app", "name"])
+
+
+@migrations()
+def m0002_inputs(database: Database) -> None:
+    """Inputs, their jobs and the blobs they keep. Wide columns come last, so that the others are read without them."""
+    _table(
+        database,
+        "inputs",
+        {
+            "row": int,
+            "app": int,
+            "id": str,
+            "status": int,
+            "anchor": int,
+            "created_us": int,
+            "modified_us": int,
+            "url": str,
+            "job": str,
+            "message": bytes,
+        },
+    )
+    inputs = database.table("inputs")
+    inputs.create_index(["app", "id"], unique=True)
+    inputs.create_index(["app", "status", "created_us"])
+    inputs.create_index(["app", "created_us"])
+    database.execute("CREATE INDEX inputs_url ON inputs(app, url) WHERE url <> ''")
+    database.execute("CREATE INDEX inputs_pending ON inputs(created_us) WHERE status IN (30001, 30003)")
+    database.execute(
+        "CREATE TABLE blob_refs (digest TEXT NOT NULL, input INTEGER NOT NULL, PRIMARY KEY (digest, input))"
+        " STRICT, WITHOUT ROWID"
+    )
+    database.execute("CREATE INDEX blob_refs_input ON blob_refs(input)")
+    database.execute(
+        "CREATE TABLE jobs (app INTEGER NOT NULL, id TEXT NOT NULL, pending INTEGER NOT NULL,"
+        " in_progress INTEGER NOT NULL, success INTEGER NOT NULL, failed INTEGER NOT NULL,"
+        " cancelled INTEGER NOT NULL, created_us INTEGER NOT NULL, modified_us INTEGER NOT NULL,"
+        " PRIMARY KEY (app, id)) STRICT, WITHOUT ROWID"
+    )
+
+
+@migrations()
+def m0003_annotations(database: Database) -> None:
+    """Annotations and their labels. A label repeats its anchor: ranking by concept needs no join."""
+    _table(
+        database,
+        "annotations",
+        {
+            "row": int,
+            "app": int,
+            "input": int,
+            "anchor": int,
+            "id": str,
+            "status": int,
+            "trusted": int,
+            "input_level": int,
+            "blank": int,
+            "created_us": int,
+            "modified_us": int,
+            "user_id": str,
+            "model_version_id": str,
+            "workflow_version_id": str,
+            "task_id": str,
+            "message": bytes,
+        },
+    )
+    annotations = database.table("annotations")
+    annotations.create_index(["input", "id"], unique=True)
+    annotations.create_index(["anchor"])
+    annotations.create_index(["app", "created_us"])
+    # One blank annotation comes with every input: listings would wade through them.
+    database.execute("CREATE INDEX annotations_listed ON annotations(app, created_us) WHERE blank = 0")
+    database.execute(
+        "CREATE TABLE labels (concept INTEGER NOT NULL, annotation INTEGER NOT NULL, anchor INTEGER NOT NULL,"
+        " value REAL NOT NULL, PRIMARY KEY (concept, annotation)) STRICT, WITHOUT ROWID"
+    )
+    database.execute("CREATE INDEX labels_annotation ON labels(annotation)")
+
+
+@migrations()
+def m0004_vectors(database: Database) -> None:
+    """Vectors by `space << 32 | annotation`: one tree, clustered by space, scanned in order of annotation."""
+    _table(
+        database,
+        "spaces",
+        {"row": int, "app": int, "id": str, "name": str, "kind": str, "dim": int, "unit": int},
+    )
+    database.table("spaces").create_index(["app", "id"], unique=True)
+    _table(database, "vectors", {"key": int, "crc": int, "data": bytes}, pk="key")
+
+
+@migrations()
+def m0005_changes(database: Database) -> None:
+    """The change feed, the counters of rows and sequence numbers, and what the store knows about itself."""
+    _table(
+        database,
+        "changes",
+        {"seq": int, "app": int, "touched": bytes, "gone": bytes, "put": bytes, "spaces_gone": bytes},
+        pk="seq",
+    )
+    names = ("apps", "concepts", "inputs", "annotations", "spaces", "changes", "clock_us")
+    _table(database, "counters", {"id": int, **dict.fromkeys(names, int)}, pk="id")
+    database.table("counters").insert({"id": 1, **dict.fromkeys(names, 0)})
+    _table(database, "identity", {"id": int, "value": str}, pk="id")
+    database.table("identity").insert({"id": 1, "value": secrets.token_hex(16)})
+    _table(database, "settings", {"name": str, "value": str}, pk="name")

@@ -1,0 +1,81 @@
+"""All reads over one connection, and the readers that threads keep."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import weakref
+from pathlib import Path
+
+from postil.store.base import StoreClosed
+from postil.store.feed import CHUNK_CHANGES, ChangeRow
+from postil.store.queries_annotations import AnnotationQueries
+from postil.store.queries_concepts import ConceptQueries
+from postil.store.queries_inputs import InputQueries
+from postil.store.queries_vectors import VectorQueries
+from postil.store.sql import connect
+
+
+class SqliteQueries(InputQueries, AnnotationQueries, ConceptQueries, VectorQueries):
+    """`base.Queries` over one connection. Used by one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._dims = {}
+
+    def setting(self, name: str) -> str | None:
+        row = self._connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else None
+
+    def change_rows(self, after: int) -> list[ChangeRow]:
+        """The next rows of the feed, in order."""
+        return self._connection.execute(
+            "SELECT seq, app, touched, gone, put, spaces_gone FROM changes WHERE seq > ? ORDER BY seq LIMIT ?",
+            (after, CHUNK_CHANGES),
+        ).fetchall()
+
+    def identity(self) -> str:
+        """See `base.Store.identity`."""
+        row = self._connection.execute("SELECT value FROM identity").fetchone()
+        return str(row[0])
+
+
+class Readers:
+    """One read-only connection per thread that reads; closed when its thread ends, or all together."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._gate = threading.Lock()
+        self._open: weakref.WeakSet[SqliteQueries] = weakref.WeakSet()
+        self._closed = False
+
+    def get(self) -> SqliteQueries:
+        """The calling thread's reader. Raises StoreClosed."""
+        try:
+            reader: SqliteQueries = self._local.reader
+        except AttributeError:
+            reader = self._connect()
+            self._local.reader = reader
+        return reader
+
+    def _connect(self) -> SqliteQueries:
+        with self._gate:
+            if self._closed:
+                raise StoreClosed("The store is closed.")
+            connection = connect(self._path, writer=False)
+            reader = SqliteQueries(connection)
+            # The thread's end drops the reader, and so closes the connection.
+            weakref.finalize(reader, connection.close)
+            self._open.add(reader)
+            return reader
+
+    def __len__(self) -> int:
+        """Connections now open."""
+        return len(self._open)
+
+    def close(self) -> None:
+        """Lets go of every reader. One in the middle of a query is closed when that query is done."""
+        with self._gate:
+            self._closed = True
+            self._local = threading.local()

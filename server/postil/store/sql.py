@@ -1,0 +1,77 @@
+"""SQL text and parameters that every query shares: connections, lists of values, chunks."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+CHUNK = 1024  # values per IN list; a power of two, far below SQLite's limit of 32,766 parameters
+PAGE_BYTES = 8192  # three vectors of 512 numbers a page where 4096 holds one, and half of it empty
+WRITER_CACHE_KIB = 65_536  # keeps the random pages of the id indexes in memory: 1.5 times the load rate
+READER_CACHE_KIB = 16_384
+BUSY_MS = 5_000  # only another program on the same file can make us wait
+
+
+def connect(path: Path, *, writer: bool) -> sqlite3.Connection:
+    """Opens the database in autocommit mode: transactions are begun and ended in so many words.
+
+    The writer's connection is bound to the thread that opens it. Readers may be closed from another thread.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=writer, cached_statements=256)
+    connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    if writer:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
+    else:
+        connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")
+        connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+@lru_cache(maxsize=512)
+def spelled(template: str, count: int) -> str:
+    """The statement with its one `{}` replaced by `count` question marks."""
+    return template.format(",".join("?" * count))
+
+
+def padded(values: Sequence[Any]) -> list[Any]:
+    """The values, the last one repeated up to a power of two, so that few distinct statements are prepared."""
+    missing = (1 << (len(values) - 1).bit_length()) - len(values)
+    return [*values, *(values[-1],) * missing]
+
+
+def chunks(values: Sequence[Any]) -> Iterator[list[Any]]:
+    """The values in lists of at most CHUNK, each padded."""
+    for start in range(0, len(values), CHUNK):
+        yield padded(values[start : start + CHUNK])
+
+
+def select_in(
+    connection: sqlite3.Connection, template: str, values: Sequence[Any], before: tuple[Any, ...] = ()
+) -> list[tuple[Any, ...]]:
+    """All rows of a SELECT whose `{}` takes the values; `before` binds the parameters that precede them."""
+    rows: list[tuple[Any, ...]] = []
+    for chunk in chunks(values):
+        rows += connection.execute(spelled(template, len(chunk)), (*before, *chunk)).fetchall()
+    return rows
+
+
+def run_in(connection: sqlite3.Connection, template: str, values: Sequence[Any], before: tuple[Any, ...] = ()) -> None:
+    """Runs a DELETE or UPDATE whose `{}` takes the values."""
+    for chunk in chunks(values):
+        connection.execute(spelled(template, len(chunk)), (*before, *chunk))
+
+
+def distinct_ints(values: Iterable[Any]) -> list[int]:
+    """Ascending Python ints without repeats; takes numpy's integers, which SQLite does not."""
+    return sorted({int(value) for value in values})
+
+
+def as_json(values: Iterable[Any]) -> str:
+    """One parameter for `IN (SELECT value FROM json_each(?))`."""
+    return json.dumps(list(values))

@@ -1,0 +1,98 @@
+"""The store over one SQLite file: opening it, reading, writing, and its change feed.
+
+DIR/lock            held while the store is open
+DIR/postil.sqlite3  every row, with its write-ahead log beside it
+DIR/blobs/          pictures, videos and masks by their digest
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self, TypeVar, cast
+
+from postil.store import feed
+from postil.store.base import Change, Queries, Transaction
+from postil.store.blobs import FileBlobs
+from postil.store.lock import DirectoryLock
+from postil.store.migrations import migrate
+from postil.store.queries import Readers
+from postil.store.transaction import SqliteTransaction
+from postil.store.writer import KEEP_CHANGES, GroupWriter
+
+T = TypeVar("T")
+
+DATABASE = "postil.sqlite3"
+BLOBS = "blobs"
+_TRIM_STEP = 10_000  # changes deleted per op, so that writers wait milliseconds
+
+
+class SqliteStore:
+    """`base.Store` in a directory of its own, created when it is missing.
+
+    Args:
+        data_dir: The directory. One store at a time has it open.
+        keep_changes: How many sequence numbers the feed keeps; a consumer further behind rebuilds from rows.
+
+    Raises:
+        DirectoryInUse: Another process has it open.
+        NewerSchema: A newer Postil wrote it.
+    """
+
+    def __init__(self, data_dir: Path, *, keep_changes: int = KEEP_CHANGES) -> None:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = DirectoryLock(data_dir)
+        try:
+            path = data_dir / DATABASE
+            migrate(path)
+            self.blobs = FileBlobs(data_dir / BLOBS)
+            self._readers = Readers(path)
+            self._identity = self._readers.get().identity()
+            self._writer = GroupWriter(path, keep_changes)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def identity(self) -> str:
+        return self._identity
+
+    @property
+    def committed(self) -> int:
+        return self._writer.committed
+
+    def read(self) -> Queries:
+        return self._readers.get()
+
+    def write(self, op: Callable[[Transaction], T]) -> T:
+        return self._writer.write(op)
+
+    def subscribe(self, consumer: Callable[[Change], None]) -> int:
+        return self._writer.subscribe(consumer)
+
+    def changes(self, since: int) -> Iterator[Change]:
+        return feed.replay(since, self.committed, self._change_rows, self.read)
+
+    def _change_rows(self, after: int) -> list[feed.ChangeRow]:
+        return self._readers.get().change_rows(after)
+
+    def trim_changes(self, up_to: int) -> None:
+        reach = min(up_to, self.committed)
+
+        def forget(transaction: Transaction) -> int:
+            return cast("SqliteTransaction", transaction).forget_changes(reach, _TRIM_STEP)
+
+        while self.write(forget) == _TRIM_STEP:
+            pass
+
+    def close(self) -> None:
+        """Finishes the writes that were submitted, then lets the directory go. Safe to call twice."""
+        self._writer.close()
+        self._readers.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

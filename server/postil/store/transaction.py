@@ -1,0 +1,68 @@
+"""The writes of one op, over the writer's connection. Created for each op on the writer thread, and used only there."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from postil.store.base import Change, Missing
+from postil.store.counters import Counters
+from postil.store.feed import Effects, write_change
+from postil.store.queries import SqliteQueries
+from postil.store.sql import distinct_ints, select_in
+from postil.store.writes_annotations import AnnotationWrites
+from postil.store.writes_concepts import ConceptWrites
+from postil.store.writes_inputs import InputWrites
+from postil.store.writes_vectors import VectorWrites
+
+
+class SqliteTransaction(InputWrites, AnnotationWrites, ConceptWrites, VectorWrites, SqliteQueries):
+    """`base.Transaction`: reads see what the op has written so far."""
+
+    def __init__(self, connection: sqlite3.Connection, counters: Counters) -> None:
+        super().__init__(connection)
+        self._counters = counters
+        self._by_app: dict[int, Effects] = {}
+        self._before = {name: counters.peek(name) for name in ("inputs", "annotations")}
+        self.now_us = counters.now_us()
+
+    def finish(self) -> list[Change]:
+        """Writes what the op changed to the feed, and returns it: at most one change per app, usually one in all."""
+        changes = []
+        for app, effects in self._by_app.items():
+            change = effects.change(self._counters.peek("changes") + 1, app)
+            if len(change.touched) or len(change.gone) or change.put or change.spaces_gone:
+                self._counters.next_change()
+                write_change(self._connection, change)
+                changes.append(change)
+        return changes
+
+    def put_setting(self, name: str, value: str) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", (name, value))
+
+    def forget_changes(self, up_to: int, limit: int) -> int:
+        """Deletes at most `limit` of the oldest changes up to and including this sequence number; returns how many."""
+        return self._connection.execute(
+            "DELETE FROM changes WHERE seq <= ?1 AND seq < (SELECT min(seq) FROM changes) + ?2", (up_to, limit)
+        ).rowcount
+
+    def _effects(self, app: int) -> Effects:
+        effects = self._by_app.get(app)
+        if effects is None:
+            effects = self._by_app[app] = Effects()
+        return effects
+
+    def _check_reserved(self, table: str, rows: Sequence[int]) -> None:
+        """A number from elsewhere would clash with a row that is, was or will be."""
+        if min(rows) <= self._before[table] or max(rows) > self._counters.peek(table):
+            raise ValueError(f"Rows {min(rows)} to {max(rows)} of {table} were not reserved in this op.")
+
+    def _check_present(self, table: str, app: int, rows: Sequence[int]) -> None:
+        """Rows from before the op must be in the app. Those reserved in it cannot have been deleted by others."""
+        old = distinct_ints(row for row in rows if row <= self._before[table])
+        if not old:
+            return
+        found = select_in(self._connection, f"SELECT row FROM {table} WHERE app = ? AND row IN ({{}})", old, (app,))
+        absent = set(old) - {row for (row,) in found}
+        if absent:
+            raise Missing(f"{table} {min(absent)}")

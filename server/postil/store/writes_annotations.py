@@ -1,0 +1,108 @@
+"""Writes of annotations and their labels."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from postil.store.base import AnnotationRecord, Duplicate, Missing
+from postil.store.counters import Counters
+from postil.store.erase import erase_annotations
+from postil.store.feed import Effects
+from postil.store.queries_annotations import ANNOTATION_COLUMNS, AnnotationQueries
+from postil.store.sql import distinct_ints, select_in
+
+_INSERT = (
+    f"INSERT INTO annotations (app, {', '.join(ANNOTATION_COLUMNS)})"
+    f" VALUES (?, {', '.join('?' * len(ANNOTATION_COLUMNS))})"
+)
+_CHANGEABLE = ANNOTATION_COLUMNS[3:]  # all but row, id and input
+_UPDATE = f"UPDATE annotations SET {', '.join(f'{name} = ?' for name in _CHANGEABLE)} WHERE row = ?"
+_LABEL = "INSERT INTO labels (concept, annotation, anchor, value) VALUES (?, ?, ?, ?)"
+
+
+class AnnotationWrites(AnnotationQueries):
+    """Mixed into `SqliteTransaction`."""
+
+    _connection: sqlite3.Connection
+    _counters: Counters
+
+    def _effects(self, app: int) -> Effects:
+        raise NotImplementedError
+
+    def _check_reserved(self, table: str, rows: Sequence[int]) -> None:
+        raise NotImplementedError
+
+    def _check_present(self, table: str, app: int, rows: Sequence[int]) -> None:
+        raise NotImplementedError
+
+    def reserve_annotations(self, n: int) -> range:
+        return self._counters.reserve("annotations", n)
+
+    def add_annotations(
+        self,
+        app: int,
+        annotations: Sequence[AnnotationRecord],
+        labels: Sequence[tuple[int, int, float]],
+    ) -> None:
+        if not annotations:
+            return
+        self._check_reserved("annotations", [record.row for record in annotations])
+        self._check_present("inputs", app, [record.input for record in annotations])
+        self._check_new(annotations)
+        self._connection.executemany(_INSERT, [(app, *record) for record in annotations])
+        if labels:
+            anchors = {record.row: record.anchor for record in annotations}
+            self._connection.executemany(
+                _LABEL, [(concept, row, anchors[row], value) for row, concept, value in labels]
+            )
+        self._effects(app).touched += [record.row for record in annotations]
+
+    def _check_new(self, annotations: Sequence[AnnotationRecord]) -> None:
+        keys = [(record.input, record.id) for record in annotations]
+        taken: set[tuple[int, str]] = set(
+            self._connection.execute(
+                "SELECT a.input, a.id FROM json_each(?) p CROSS JOIN annotations a"
+                " ON a.input = json_extract(p.value, '$[0]') AND a.id = json_extract(p.value, '$[1]')",
+                (json.dumps(keys),),
+            )
+        )
+        for key in keys:
+            if key in taken:
+                raise Duplicate(key[1])
+            taken.add(key)
+
+    def update_annotation(self, record: AnnotationRecord, labels: Sequence[tuple[int, float]]) -> None:
+        found = self._connection.execute(
+            "SELECT app, input, id FROM annotations WHERE row = ?", (record.row,)
+        ).fetchone()
+        if found is None or found[1:] != (record.input, record.id):
+            raise Missing(f"annotation {record.row}")
+        self._connection.execute(_UPDATE, (*record[3:], record.row))
+        self._connection.execute("DELETE FROM labels WHERE annotation = ?", (record.row,))
+        self._connection.executemany(_LABEL, [(concept, record.row, record.anchor, value) for concept, value in labels])
+        self._effects(found[0]).touched.append(record.row)
+
+    def replace_message(self, row: int, message: bytes) -> None:
+        found = self._connection.execute(
+            "UPDATE annotations SET message = ? WHERE row = ? RETURNING app", (message, row)
+        ).fetchone()
+        if found is None:
+            raise Missing(f"annotation {row}")
+        self._effects(found[0]).touched.append(row)
+
+    def delete_annotations(self, app: int, rows: Sequence[int]) -> None:
+        found = select_in(
+            self._connection,
+            "SELECT row, input_level FROM annotations WHERE app = ? AND row IN ({})",
+            distinct_ints(rows),
+            (app,),
+        )
+        mine = sorted({row for row, _ in found})
+        for row, input_level in found:
+            if input_level:
+                raise ValueError(f"Annotation {row} is input-level: it goes with its input.")
+        if mine:
+            erase_annotations(self._connection, app, mine)
+            self._effects(app).delete(mine)

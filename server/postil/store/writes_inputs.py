@@ -1,0 +1,165 @@
+"""Writes of apps, inputs, their jobs and blob references."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+from postil.store.base import AppRecord, Duplicate, Missing, NewInput
+from postil.store.counters import Counters
+from postil.store.erase import erase_annotations
+from postil.store.feed import Effects
+from postil.store.queries_inputs import InputQueries
+from postil.store.queries_vectors import ROW_BITS, ROW_MASK
+from postil.store.sql import as_json, distinct_ints, run_in, select_in
+
+_JOB_COLUMN = {30000: "success", 30001: "pending", 30003: "in_progress"}  # StatusCode.INPUT_*; all others failed
+_WAITING = ("pending", "in_progress")
+
+
+class InputWrites(InputQueries):
+    """Mixed into `SqliteTransaction`."""
+
+    _connection: sqlite3.Connection
+    _counters: Counters
+    now_us: int
+
+    def _effects(self, app: int) -> Effects:
+        raise NotImplementedError
+
+    def _check_reserved(self, table: str, rows: Sequence[int]) -> None:
+        raise NotImplementedError
+
+    def put_app(self, user_id: str, app_id: str, message: bytes) -> AppRecord:
+        if self.app(user_id, app_id) is not None:
+            raise Duplicate(app_id)
+        row = self._counters.reserve("apps", 1)[0]
+        self._connection.execute(
+            "INSERT INTO apps (row, user_id, id, message) VALUES (?, ?, ?, ?)", (row, user_id, app_id, message)
+        )
+        return AppRecord(row, user_id, app_id, message)
+
+    def update_app(self, row: int, message: bytes) -> None:
+        if not self._connection.execute("UPDATE apps SET message = ? WHERE row = ?", (message, row)).rowcount:
+            raise Missing(f"app {row}")
+
+    def delete_app(self, row: int) -> None:
+        if self._connection.execute("SELECT 1 FROM apps WHERE row = ?", (row,)).fetchone() is None:
+            return
+        effects = self._effects(row)
+        gone = self._connection.execute("SELECT row FROM annotations WHERE app = ?", (row,))
+        effects.delete(list(chain.from_iterable(gone)))
+        spaces = list(chain.from_iterable(self._connection.execute("SELECT row FROM spaces WHERE app = ?", (row,))))
+        effects.spaces_gone += spaces
+        for space in spaces:
+            base = space << ROW_BITS
+            self._connection.execute("DELETE FROM vectors WHERE key BETWEEN ? AND ?", (base, base | ROW_MASK))
+        for statement in (
+            "DELETE FROM labels WHERE concept IN (SELECT row FROM concepts WHERE app = ?)",
+            "DELETE FROM blob_refs WHERE input IN (SELECT row FROM inputs WHERE app = ?)",
+            "DELETE FROM annotations WHERE app = ?",
+            "DELETE FROM inputs WHERE app = ?",
+            "DELETE FROM jobs WHERE app = ?",
+            "DELETE FROM concepts WHERE app = ?",
+            "DELETE FROM spaces WHERE app = ?",
+            "DELETE FROM apps WHERE row = ?",
+        ):
+            self._connection.execute(statement, (row,))
+
+    def reserve_inputs(self, n: int) -> range:
+        return self._counters.reserve("inputs", n)
+
+    def add_inputs(self, app: int, inputs: Sequence[NewInput]) -> None:
+        if not inputs:
+            return
+        self._check_reserved("inputs", [new.row for new in inputs])
+        self._check_new_ids(app, [new.id for new in inputs])
+        self._connection.executemany(
+            "INSERT INTO inputs (row, app, id, status, anchor, created_us, modified_us, url, job, message)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (i.row, app, i.id, i.status, i.anchor, i.created_us, i.created_us, i.url, i.job, i.message)
+                for i in inputs
+            ],
+        )
+        self._keep_blobs((digest, new.row) for new in inputs for digest in new.blobs)
+
+    def _check_new_ids(self, app: int, ids: list[str]) -> None:
+        taken = {
+            row[0]
+            for row in self._connection.execute(
+                "SELECT id FROM inputs WHERE app = ? AND id IN (SELECT value FROM json_each(?))", (app, as_json(ids))
+            )
+        }
+        for input_id in ids:
+            if input_id in taken:
+                raise Duplicate(input_id)
+            taken.add(input_id)
+
+    def _keep_blobs(self, references: Iterable[tuple[str, int]]) -> None:
+        self._connection.executemany("INSERT OR IGNORE INTO blob_refs (digest, input) VALUES (?, ?)", references)
+
+    def update_input(self, row: int, message: bytes, *, status: int | None = None, blobs: Iterable[str] = ()) -> None:
+        found = self._connection.execute("SELECT app, status, anchor, job FROM inputs WHERE row = ?", (row,)).fetchone()
+        if found is None:
+            raise Missing(f"input {row}")
+        app, old, anchor, job = found
+        new = old if status is None else int(status)
+        self._connection.execute(
+            "UPDATE inputs SET message = ?, status = ?, modified_us = ? WHERE row = ?", (message, new, self.now_us, row)
+        )
+        self._keep_blobs((digest, row) for digest in blobs)
+        self._effects(app).touched.append(anchor)
+        if job and new != old:
+            self._move_in_job(app, job, old, new)
+
+    def _move_in_job(self, app: int, job: str, old: int, new: int) -> None:
+        for status, step in ((old, -1), (new, 1)):
+            self._add_to_job(app, job, _JOB_COLUMN.get(status, "failed"), step)
+
+    def _add_to_job(self, app: int, job: str, column: str, step: int) -> None:
+        self._connection.execute(
+            f"UPDATE jobs SET {column} = max(0, {column} + ?), modified_us = ? WHERE app = ? AND id = ?",
+            (step, self.now_us, app, job),
+        )
+
+    def add_blobs(self, input_row: int, digests: Iterable[str]) -> None:
+        if self._connection.execute("SELECT 1 FROM inputs WHERE row = ?", (input_row,)).fetchone() is None:
+            raise Missing(f"input {input_row}")
+        self._keep_blobs((digest, input_row) for digest in digests)
+
+    def delete_inputs(self, app: int, rows: Sequence[int]) -> None:
+        found = select_in(
+            self._connection,
+            "SELECT row, status, job FROM inputs WHERE app = ? AND row IN ({})",
+            distinct_ints(rows),
+            (app,),
+        )
+        if not found:
+            return
+        mine = sorted({row[0] for row in found})
+        for _, status, job in dict.fromkeys(found):
+            if job and _JOB_COLUMN.get(status) in _WAITING:  # nobody will finish it
+                self._add_to_job(app, job, _JOB_COLUMN[status], -1)
+        annotations = select_in(self._connection, "SELECT row FROM annotations WHERE input IN ({})", mine)
+        gone = sorted(set(chain.from_iterable(annotations)))
+        erase_annotations(self._connection, app, gone)
+        self._effects(app).delete(gone)
+        run_in(self._connection, "DELETE FROM blob_refs WHERE input IN ({})", mine)
+        run_in(self._connection, "DELETE FROM inputs WHERE row IN ({})", mine)
+
+    def put_job(self, app: int, job_id: str) -> None:
+        self._connection.execute(
+            "INSERT OR IGNORE INTO jobs VALUES (?, ?, 0, 0, 0, 0, 0, ?, ?)", (app, job_id, self.now_us, self.now_us)
+        )
+
+    def count_job(self, app: int, job_id: str, *, pending: int = 0, success: int = 0, failed: int = 0) -> None:
+        for column, step in (("pending", pending), ("success", success), ("failed", failed)):
+            if step:
+                self._add_to_job(app, job_id, column, step)
+
+    def cancel_job(self, app: int, job_id: str) -> None:
+        self._connection.execute(
+            "UPDATE jobs SET cancelled = 1, modified_us = ? WHERE app = ? AND id = ?", (self.now_us, app, job_id)
+        )
