@@ -28,6 +28,9 @@ class Metrics:
         self.refused = Counter(
             "postil_refused", "Calls refused before they were worked on.", ["reason"], registry=self.registry
         )
+        self.walks = Counter(
+            "postil_search_walks", "Walks through an index by the plan taken.", ["plan"], registry=self.registry
+        )
         build = Gauge("postil_build_info", "The running version.", ["version"], registry=self.registry)
         build.labels(postil.__version__).set(1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.message import Message
 
-from postil.core.annotations import Annotations as Core
+from postil.core.annotations import Annotations
 from postil.core.call import Call
 from postil.v1.annotation_service_pb2 import (
     DeleteAnnotationRequest,
@@ -17,10 +17,10 @@ from postil.v1.annotation_service_pb2 import (
 )
 
 
-class Annotations:
+class AnnotationsServicer:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, annotations: Core) -> None:
+    def __init__(self, annotations: Annotations) -> None:
         self._annotations = annotations
 
     def PostAnnotations(self, call: Call, request: PostAnnotationsRequest) -> Message | bytes:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from postil.access import Access
-from postil.core.apps import Apps as CoreApps
-from postil.core.apps import Users as CoreUsers
+from postil.core.apps import Apps, Users
 from postil.core.call import Call
 from postil.v1.app_service_pb2 import (
     DeleteAppRequest,
@@ -18,10 +17,10 @@ from postil.v1.app_service_pb2 import (
 from postil.v1.user_service_pb2 import GetUserRequest
 
 
-class Apps:
+class AppsServicer:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, apps: CoreApps, access: Access) -> None:
+    def __init__(self, apps: Apps, access: Access) -> None:
         self._apps = apps
         self._access = access
 
@@ -47,10 +46,10 @@ class Apps:
             self._access.forget()
 
 
-class Users:
+class UsersServicer:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, users: CoreUsers) -> None:
+    def __init__(self, users: Users) -> None:
         self._users = users
 
     def GetUser(self, call: Call, request: GetUserRequest) -> Message | bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from postil.core.call import Call
-from postil.core.concepts import Concepts as Core
+from postil.core.concepts import Concepts
 from postil.v1.concept_service_pb2 import (
     GetConceptCountsRequest,
     GetConceptRequest,
@@ -16,10 +16,10 @@ from postil.v1.concept_service_pb2 import (
 )
 
 
-class Concepts:
+class ConceptsServicer:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, concepts: Core) -> None:
+    def __init__(self, concepts: Concepts) -> None:
         self._concepts = concepts
 
     def PostConcepts(self, call: Call, request: PostConceptsRequest) -> Message | bytes:

@@ -45,7 +45,7 @@ class Reason(Enum):
     UNIMPLEMENTED = "unimplemented"
     EXHAUSTED = "exhausted"
     TIMED_OUT = "timed_out"
-    CANCELLED = "cancelled"
+    UNAVAILABLE = "unavailable"
 
 
 class Refused(Exception):
@@ -106,6 +106,11 @@ class Dispatcher:
         self._access = access
         self._limits = limits
         self._refusals = metrics.refused
+        self._open = True
+
+    def admit(self, *, calls: bool) -> None:
+        """Opens the gate, or closes it while the server starts: calls are then refused as UNAVAILABLE."""
+        self._open = calls
 
     def call(
         self,
@@ -133,6 +138,8 @@ class Dispatcher:
         route = self._routes.get(method)
         if route is None:
             raise self._refuse(Reason.UNIMPLEMENTED, f"{method} is not served by this version of Postil.")
+        if not self._open:
+            raise self._refuse(Reason.UNAVAILABLE, "The server is starting and still reads its index. Try again soon.")
         size = len(request)
         if not self._limits.enter(size):
             raise self._refuse(Reason.EXHAUSTED, "The server is working on as much as it can. Try again in a moment.")

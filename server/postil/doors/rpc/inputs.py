@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from postil.core.call import Call
-from postil.core.inputs import Inputs as Core
+from postil.core.inputs import Inputs
 from postil.v1.input_service_pb2 import (
     CancelInputsAddJobRequest,
     DeleteInputRequest,
@@ -21,10 +21,10 @@ from postil.v1.input_service_pb2 import (
 )
 
 
-class Inputs:
+class InputsServicer:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, inputs: Core) -> None:
+    def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
 
     def PostInputs(self, call: Call, request: PostInputsRequest) -> Message | bytes:

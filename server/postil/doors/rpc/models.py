@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from postil.core.call import Call
-from postil.core.models import Models as Core
+from postil.core.models import Models
 from postil.v1.model_service_pb2 import (
     GetModelRequest,
     GetModelTypeRequest,
@@ -16,10 +16,10 @@ from postil.v1.model_service_pb2 import (
 )
 
 
-class Models:
+class ModelsServicer:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, models: Core) -> None:
+    def __init__(self, models: Models) -> None:
         self._models = models
 
     def ListModels(self, call: Call, request: ListModelsRequest) -> Message | bytes:

@@ -46,7 +46,7 @@ def _add(own: DescriptorPool, file: FileDescriptor, added: set[str]) -> None:
 def handlers(methods: Mapping[str, Method]) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
     """Path -> handler of the reflection service under both its names."""
     own = {method.service for method in methods.values()}
-    names = sorted({*own, vendor.SERVICE, health.SERVICE_NAME, _NAMES[0]})
+    names = sorted({*own, vendor.SERVICE, health.SERVICE_NAME, *_NAMES})
     servicer = reflection.ReflectionServicer(names, pool=pool(methods))
 
     def behaviour(requests: Any, context: Any) -> Any:

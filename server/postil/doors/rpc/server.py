@@ -22,7 +22,7 @@ _CODES = {
     Reason.UNIMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
     Reason.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.TIMED_OUT: grpc.StatusCode.DEADLINE_EXCEEDED,
-    Reason.CANCELLED: grpc.StatusCode.CANCELLED,
+    Reason.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
 _READERS = 8  # threads that answer reads; more only fight over the interpreter lock (benchmarks/server_kind.py)
 _SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -5,17 +5,17 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from postil.core.call import Call
-from postil.core.codes import StatusCodes as Core
+from postil.core.codes import StatusCodes
 from postil.v1.status_service_pb2 import (
     GetStatusCodeRequest,
     ListStatusCodesRequest,
 )
 
 
-class StatusCodes:
+class StatusCodesServicer:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, codes: Core) -> None:
+    def __init__(self, codes: StatusCodes) -> None:
         self._codes = codes
 
     def ListStatusCodes(self, call: Call, request: ListStatusCodesRequest) -> Message | bytes:

@@ -1,0 +1,173 @@
+"""Composition root: settings in, a running server out. The only place that knows concrete classes; what tests start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from google.protobuf.internal import api_implementation
+
+from postil import logs
+from postil.access import Access, Open
+from postil.config import Address, Config, ConfigError
+from postil.core.annotations import Annotations
+from postil.core.apps import Apps, Users
+from postil.core.codes import StatusCodes
+from postil.core.concepts import Concepts
+from postil.core.hosting import Hosting
+from postil.core.inputs import Inputs
+from postil.core.intake import Intake
+from postil.core.models import Models
+from postil.core.processing import Processing
+from postil.core.query_vectors import QueryVectors
+from postil.core.search import Searches
+from postil.doors.http import routes
+from postil.doors.http.server import HttpDoor
+from postil.doors.rpc import methods
+from postil.doors.rpc import server as rpc
+from postil.doors.rpc.annotations import AnnotationsServicer
+from postil.doors.rpc.apps import AppsServicer, UsersServicer
+from postil.doors.rpc.concepts import ConceptsServicer
+from postil.doors.rpc.dispatcher import Dispatcher
+from postil.doors.rpc.inputs import InputsServicer
+from postil.doors.rpc.limits import Limits
+from postil.doors.rpc.models import ModelsServicer
+from postil.doors.rpc.searches import SearchesServicer
+from postil.doors.rpc.status_codes import StatusCodesServicer
+from postil.embed.onnx_model import UserModel
+from postil.embed.packaged import Unusable
+from postil.embed.registry import ModelRegistry
+from postil.index.base import Plan
+from postil.index.manager import IndexManager
+from postil.media.fetch import Fetcher
+from postil.metrics import Metrics
+from postil.store.lock import DirectoryInUse
+from postil.store.migrations import NewerSchema
+from postil.store.sqlite import SqliteStore
+
+log = logs.get(__name__)
+
+
+class Listening(NamedTuple):
+    """Where the doors are, with the real ports."""
+
+    grpc: Address
+    http: Address
+
+
+class App:
+    """One server: data directory, rooms, doors.
+
+    Args:
+        config: The settings.
+    """
+
+    # What `start` raises when the fault is in the settings or the machine; the text is for the person who starts it.
+    refusals = (ConfigError, DirectoryInUse, NewerSchema, Unusable)
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._ready = threading.Event()
+        self._closing = contextlib.ExitStack()
+        self.metrics = Metrics()
+
+    def start(self) -> Listening:
+        """Opens everything, from the disk up, and returns when calls are welcome.
+
+        Raises:
+            ConfigError, DirectoryInUse, NewerSchema, Unusable: It cannot be; call `stop` all the same.
+        """
+        config, on_stop = self._config, self._closing.callback
+        if api_implementation.Type() != "upb":
+            raise ConfigError("protobuf runs without its native part, twenty times slower: reinstall protobuf")
+        store = SqliteStore(config.data_dir)
+        on_stop(store.close)
+        http = HttpDoor(routes.build(self._ready.is_set, self.metrics, store.blobs.path))
+        on_stop(http.stop)
+        http_at = Address(config.http.host, http.listen(config.http))
+        index = IndexManager(config.data_dir / "index", store)
+        on_stop(index.close)
+        hosting = Hosting(config.public_url or f"http://{http_at}")
+        dispatcher = self._dispatcher(store, index, hosting)
+        grpc = rpc.build(dispatcher, methods.table(), self._limits())
+        on_stop(grpc.stop, config.drain_s)
+        dispatcher.admit(calls=False)
+        grpc_at = Address(config.grpc.host, grpc.listen(config.grpc))
+        index.start()
+        dispatcher.admit(calls=True)
+        grpc.set_ready(ready=True)
+        self._ready.set()
+        on_stop(self._ready.clear)
+        log.info("ready", grpc=str(grpc_at), http=str(http_at), data_dir=str(config.data_dir))
+        return Listening(grpc_at, http_at)
+
+    def stop(self) -> None:
+        """Takes no new calls, lets the running ones finish for `drain_s`, closes everything. Safe to call twice."""
+        self._closing.close()
+
+    def _dispatcher(self, store: SqliteStore, index: IndexManager, hosting: Hosting) -> Dispatcher:
+        config, on_stop = self._config, self._closing.callback
+        embedders = ModelRegistry(config.data_dir, config.embed_threads or os.cpu_count() or 1, user_models(config))
+        on_stop(embedders.close)
+        fetch = Fetcher(config.fetch_allow).fetch
+        intake = Intake(store.blobs, embedders, hosting)
+        on_stop(intake.close)
+        processing = Processing(store, intake, fetch)
+        on_stop(processing.close)
+        apps = Apps(store)
+        access = Access(apps, Open())
+        query_vectors = QueryVectors(embedders, fetch, store.blobs, hosting)
+        servicers = [
+            AnnotationsServicer(Annotations(store, embedders, hosting)),
+            AppsServicer(apps, access),
+            ConceptsServicer(Concepts(store)),
+            InputsServicer(Inputs(store, intake, processing.wake)),
+            ModelsServicer(Models(store, embedders)),
+            SearchesServicer(Searches(store, index, query_vectors, self._count_walk)),
+            StatusCodesServicer(StatusCodes()),
+            UsersServicer(Users(store)),
+        ]
+        limits = Limits(config.max_calls, config.max_inflight_mb << 20)
+        self._gauges(store, index, limits)
+        processing.start()
+        table = methods.table()
+        return Dispatcher(table, rpc.handlers(servicers, table), access, limits, self.metrics)
+
+    def _limits(self) -> rpc.Limits:
+        config = self._config
+        return rpc.Limits(config.threads, config.max_calls, config.max_message_mb << 20)
+
+    def _count_walk(self, plan: Plan) -> None:
+        self.metrics.walks.labels(plan.value).inc()
+
+    def _gauges(self, store: SqliteStore, index: IndexManager, limits: Limits) -> None:
+        watch = self.metrics.watch
+        watch("postil_calls_running", "Calls worked on right now.", lambda: limits.running)
+        watch("postil_request_bytes_running", "Bytes of the requests worked on right now.", lambda: limits.bytes)
+        watch("postil_store_sequence", "Newest durable change.", lambda: store.committed)
+        watch("postil_index_sequence", "Newest change in the index.", lambda: index.applied)
+
+
+def user_models(config: Config) -> Sequence[UserModel]:
+    """The `[[model]]` tables of the file that `models` names; paths are relative to that file.
+
+    Raises:
+        ConfigError: The file or a table cannot be used.
+    """
+    if config.models is None:
+        return []
+    try:
+        tables = tomllib.loads(config.models.read_text()).get("model", [])
+        return [UserModel.from_table(_beside(config.models, table)) for table in tables]
+    except (OSError, TypeError, ValueError) as error:
+        raise ConfigError(f"--models {config.models}: {error}") from error
+
+
+def _beside(file: Path, table: dict[str, object]) -> dict[str, object]:
+    paths: dict[str, object] = {key: file.parent / str(table[key]) for key in ("path", "tokenizer") if key in table}
+    return {**table, **paths}

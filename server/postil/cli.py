@@ -1,0 +1,165 @@
+"""The `postil` command: serve, verify, version, demo. Options come from the table in `config.py`."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
+
+try:
+    import click
+except ModuleNotFoundError:
+    sys.exit("postil: only the client is installed. For the server: pip install 'postil[server]'")
+
+import postil
+from postil import config, logs
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_CANNOT_START = 2
+_INSTALL = {
+    "hnswlib": "it is built on your machine: install a C++ compiler and the Python headers "
+    "(Debian, Ubuntu: sudo apt-get install g++ python3-dev), then run: pip install hnswlib==0.8.0",
+}
+_GENERAL = "run: pip install 'postil[server]'"
+
+
+def _settings(*names: str) -> Callable[[F], F]:
+    """Adds the options of these settings, or of all."""
+
+    def add(command: F) -> F:
+        for row in reversed(config.settings()):
+            if not names or row.name in names:
+                command = _option(row)(command)
+        return command
+
+    return add
+
+
+def _option(row: Any) -> Callable[[F], F]:
+    name, text = "--" + row.name.replace("_", "-"), row.metadata["help"]
+    if isinstance(row.default, bool):
+        return click.option(name, row.name, is_flag=True, flag_value="yes", default=None, help=text)
+    shown = f"{text} [default: {row.default}]" if row.default not in ("", (), None) else text
+    return click.option(name, row.name, metavar=row.metadata["metavar"], multiple=row.metadata["many"], help=shown)
+
+
+@click.group()
+def main() -> None:
+    """Postil keeps annotations on pictures, texts and video frames, and finds things by looks and by label."""
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(postil.__version__)
+
+
+@main.command()
+@_settings()
+def serve(**given: Any) -> None:
+    """Serve gRPC and HTTP until SIGTERM or SIGINT; print one line when calls are welcome."""
+    settings = _load(given)
+    logs.configure(settings.log_level, settings.log_format)
+    stop = threading.Event()
+    starting = True
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        if starting:
+            raise SystemExit(0)
+        logs.get("postil").info("stopping", signal=signal.Signals(number).name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    app = _app(settings)
+    try:
+        where = app.start()
+        starting = False
+        if not stop.is_set():
+            print(f"postil ready grpc={where.grpc} http={where.http}", flush=True)
+            gc.freeze()  # what start-up made lives as long as the process: no need to look at it again and again
+        stop.wait()
+    except app.refusals as error:
+        _refuse(str(error))
+    except ModuleNotFoundError as error:
+        _refuse(_missing(error))
+    except OSError as error:
+        _refuse(f"{error.strerror or error}: {error.filename or settings.data_dir}")
+    finally:
+        starting = False
+        app.stop()
+    _exit()
+
+
+def _app(settings: config.Config) -> Any:
+    """Imports the rooms, which bring native libraries."""
+    try:
+        from postil.app import App
+    except ModuleNotFoundError as error:
+        _refuse(_missing(error))
+    return App(settings)
+
+
+@main.command()
+@_settings("data_dir")
+def verify(**given: Any) -> None:
+    """Check rows, media and index of a stopped server against each other; exit 1 when something is wrong."""
+    settings = _load(given)
+    logs.configure("warning", "auto")
+    if not settings.data_dir.is_dir():
+        _refuse(f"{settings.data_dir} is not a directory")
+    from postil.app import App, verify_directory
+
+    try:
+        findings = verify_directory(settings.data_dir)
+    except App.refusals as error:
+        _refuse(str(error))
+    for line in findings:
+        click.echo(line)
+    click.echo(f"{settings.data_dir}: {f'{len(findings)} problems' if findings else 'clean'}")
+    sys.exit(1 if findings else 0)
+
+
+@main.command()
+@click.pass_context
+def demo(context: click.Context) -> None:
+    """Start a server on a fresh directory, post real pictures, label, search, print what was found, stop."""
+    from postil.demo.command import demo as show
+
+    context.invoke(show)
+
+
+def _load(given: dict[str, Any]) -> config.Config:
+    try:
+        return config.load(given)
+    except config.ConfigError as error:
+        _refuse(str(error))
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    name = (error.name or str(error)).partition(".")[0]
+    return f"the package {name} is not installed; {_INSTALL.get(name, _GENERAL)}"
+
+
+def _refuse(text: str) -> NoReturn:
+    print(f"postil: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    sys.exit(_CANNOT_START)
+
+
+def _exit() -> None:
+    """Leaves without waiting for threads whose calls outlived the drain: the store is closed, nothing can be lost."""
+    logging.shutdown()
+    sys.stdout.flush()
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
