@@ -19,7 +19,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run demo test verify fix protos bench bench-peers clean install \
-        verify-ruff verify-mypy verify-protos verify-docs verify-shell fix-ruff fix-docs grpcurl published-clients
+        verify-ruff verify-mypy verify-protos verify-docs verify-shell fix-ruff fix-protos fix-docs grpcurl published-clients
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ test: $(STAMP)-test ## run the tests
 
 verify: verify-ruff verify-mypy verify-protos verify-docs verify-shell ## every check that is not a test
 
-fix: fix-ruff fix-docs ## repair what can be repaired
+fix: fix-ruff fix-protos fix-docs ## repair what can be repaired
 
 verify-ruff: $(STAMP)-verify
 	$(BIN)/ruff check .
@@ -56,14 +56,20 @@ verify-mypy: $(STAMP)-verify $(STAMP)-test
 
 verify-protos: $(STAMP)-verify $(BUF)
 	$(BUF) lint protos
+	$(BUF) format --diff --exit-code protos --exclude-path protos/google
 	$(BUF) breaking protos --against protos/baseline.binpb
 	$(BIN)/python tools/protos.py --check
 
+fix-protos: $(BUF)
+	$(BUF) format -w protos --exclude-path protos/google
+
 verify-docs: $(STAMP)-verify
 	$(BIN)/python tools/docs.py --check
+	$(BIN)/python tools/api.py --check
 
 fix-docs: $(STAMP)-verify
 	$(BIN)/python tools/docs.py
+	$(BIN)/python tools/api.py
 
 verify-shell:
 	@for script in tools/*.sh .ci/run clients/shell/*.sh; do bash -n $$script || exit 1; done
