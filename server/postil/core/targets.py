@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,7 +148,8 @@ class Resolver:
             )
         anchors = [anchor for _, anchor, value in labels if value > 0.0]
         best, worst = (absent, present) if rank.flip else (present, absent)
-        return Target(lambda: self._centre_of(anchors, rank), rank.flip, best, worst)
+        centre = cache(lambda: self._centre_of(anchors, rank))  # a page that needs more neighbours asks again
+        return Target(centre, rank.flip, best, worst)
 
     def _check_language(self, subject: ByConcept, rank: Rank, query: Query) -> None:
         language = subject.language or query.language
@@ -195,8 +197,9 @@ class Resolver:
         count = 0
         for start in range(0, len(anchors), _CHUNK):
             vectors: Vectors = self._queries.vectors(space.row, anchors[start : start + _CHUNK])
-            count += len(vectors.rows)
-            total += vectors.matrix.sum(axis=0, dtype=np.float64)
+            if len(vectors.rows):
+                count += len(vectors.rows)
+                total += vectors.matrix.sum(axis=0, dtype=np.float64)
         return count, total
 
     def _by_preference(self, rank: Rank) -> list[SpaceRecord]:

@@ -396,7 +396,8 @@ class Blobs(Protocol):
 class Store(Protocol):
     """The truth. Thread-safe. One writer thread with group commit; readers never wait for it."""
 
-    blobs: Blobs
+    @property
+    def blobs(self) -> Blobs: ...
 
     @property
     def identity(self) -> str:
