@@ -5,7 +5,7 @@
     python tools/protos.py --accept-breaking   write the baseline even though it breaks the one before
 
 Needs no network: protoc comes with grpcio-tools, the .pyi files from mypy-protobuf, both pinned in pyproject.toml.
-Only a changed baseline asks for buf (`npm install --no-save --prefix tools/buf`), because nothing may replace the
+Only a changed baseline asks for buf (`npm ci --prefix tools/buf`), because nothing may replace the
 baseline before the change from the old one to the new one has been looked at.
 """
 
@@ -84,9 +84,7 @@ def install(fresh: dict[str, bytes], names: list[str]) -> None:
 
 
 def refuse_breaking(fresh: Path) -> None:
-    """Exit when the step from the checked-in baseline to `fresh` breaks clients, or when buf is not there to tell."""
-    if not BUF.exists():
-        sys.exit(f"{BASELINE.name} changes and buf must look at it first: npm install --no-save --prefix tools/buf")
+    """Exit when the step from the checked-in baseline to `fresh` breaks clients."""
     against = [str(BUF), "breaking", str(fresh), "--against", str(BASELINE), "--config", str(PROTOS / "buf.yaml")]
     if subprocess.run(against, cwd=ROOT, check=False).returncode:
         sys.exit("clients would break. If that is meant, say --accept-breaking and put it in CHANGELOG.md")
@@ -108,10 +106,13 @@ def main() -> None:
         if options.check:
             changed = names + [BASELINE.name] * moved
             sys.exit(f"run `make protos`, stale: {', '.join(changed)}" if changed else 0)
+        must_look = moved and BASELINE.exists() and not options.accept_breaking
+        if must_look and BUF.exists():
+            refuse_breaking(out / BASELINE.name)
         install(fresh, names)
+        if must_look and not BUF.exists():
+            sys.exit(f"stubs written; {BASELINE.name} changes and buf must look first: npm ci --prefix tools/buf")
         if moved:
-            if BASELINE.exists() and not options.accept_breaking:
-                refuse_breaking(out / BASELINE.name)
             BASELINE.write_bytes(baseline)
         print(f"{len(fresh)} files, {len(names)} new; the baseline {'moved' if moved else 'stays'}")
 
