@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
 from postil import errors
-from postil.media.sniff import describe
+from postil.media.sniff import describe, picture_format
 from postil.v1.data_pb2 import BoundingBox
 from postil.v1.status_code_pb2 import StatusCode
 
@@ -105,7 +105,7 @@ class PictureReader:
         except Exception as error:  # Pillow's readers raise some twenty kinds for damaged files
             raise errors.Failure(
                 StatusCode.ALL_INPUT_INVALID_BYTES,
-                "The picture is damaged or cut short. Send the whole file again.",
+                f"The {picture_format(data) or 'picture'} file is damaged or cut short. Send the whole file again.",
                 f"{type(error).__name__}: {error}",
             ) from error
         width, height = size or upright.size
@@ -132,6 +132,8 @@ class PictureReader:
         try:
             return Image.open(io.BytesIO(data), formats=FORMATS)
         except UnidentifiedImageError as error:
+            if picture_format(data):
+                raise  # it means to be one, but is damaged
             raise errors.Failure(
                 StatusCode.INPUT_UNSUPPORTED_FORMAT,
                 f"The bytes are not a picture that can be read: they look like {describe(data)}. "

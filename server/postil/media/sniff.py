@@ -16,7 +16,22 @@ _STARTS = (
 _STILL_BRANDS = {b"avif": "an AVIF picture", b"avis": "an AVIF picture"} | dict.fromkeys(
     (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "a HEIC picture"
 )
+_PICTURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+)
 _TEXT_SPAN = 512
+
+
+def picture_format(data: bytes) -> str | None:
+    """The format that a file claims by its first bytes, whether or not the rest is in order."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    return next((name for start, name in _PICTURES if data.startswith(start)), None)
 
 
 def describe(data: bytes) -> str:
