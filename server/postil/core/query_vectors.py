@@ -38,10 +38,10 @@ class QueryVectors:
         self._blobs = blobs
         self._hosting = hosting
 
-    def aliases(self) -> dict[str, str]:
-        """What an embedder may be called -> the id of its space."""
-        specs = self._embedders.specs()
-        return {name: spec.version_id for spec in specs for name in (spec.model_id, spec.version_id)}
+    def space_of(self, embedder: str) -> str | None:
+        """The space that an embedder's vectors are in, by any of its names; None when there is no such embedder."""
+        queue = self._embedders.by_version(embedder)
+        return queue.spec.version_id if queue else None
 
     def picture(self, subject: ByPicture, rank: Rank, call: Call) -> tuple[Spec, NDArray[np.float32]]:
         """Which embedder, and float32 [dim]."""

@@ -105,7 +105,7 @@ class Searches:
         return nearest(self._indexes, point, query, k, flip=flip, observe=self._observe)
 
     def _target(self, call: Call, queries: Queries, query: Query, rank: Rank) -> Target:
-        resolver = Resolver(queries, call.app, self._query_vectors.aliases)
+        resolver = Resolver(queries, call.app, self._query_vectors.space_of)
         subject = rank.subject
         match subject:
             case ByVector():

@@ -73,13 +73,13 @@ class Resolver:
     Args:
         queries: Reads.
         app: The app searched in.
-        aliases: Gives what an embedder may be called -> the id of its space.
+        space_of: Embedder's name -> the id of its space, or None.
     """
 
-    def __init__(self, queries: Queries, app: AppRecord, aliases: Callable[[], dict[str, str]]) -> None:
+    def __init__(self, queries: Queries, app: AppRecord, space_of: Callable[[str], str | None]) -> None:
         self._queries = queries
         self._app = app
-        self._aliases = aliases
+        self._space_of = space_of
 
     def vector(self, subject: ByVector, rank: Rank) -> Target:
         """Near to a client's vector, in the space it names or the one that fits."""
@@ -98,7 +98,7 @@ class Resolver:
         space = self._queries.space(self._app.row, space_id)
         if space is not None:
             return space
-        known = self._aliases().get(space_id)
+        known = self._space_of(space_id)
         if known is None:
             name = ids.shown(space_id)
             raise invalid(f"{where}: the app has no vectors in a space {name}; it has {self._known_spaces()}")
