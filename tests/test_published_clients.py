@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +18,7 @@ import pytest
 from postil.v1.status_code_pb2 import StatusCode
 from support.external import clarifai_python, missing
 from support.photos import photo
-from support.server import start
+from support.server import Server
 
 PROGRAM = Path(__file__).parent / "programs/published_client.py"
 SEARCHES = ("by_url", "by_bytes", "by_input", "by_concept")
@@ -65,8 +65,12 @@ def run(python: Path, port: int, pictures: Path, url: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def report(python: Path, pictures: Path, url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    with start(tmp_path_factory.mktemp("data"), "--fetch-allow", "127.0.0.0/8") as server:
+    """What the program found on a server of its own."""
+    server = Server(tmp_path_factory.mktemp("published"), "--fetch-allow", "127.0.0.0/8")
+    try:
         return run(python, int(server.grpc.rpartition(":")[2]), pictures, url)
+    finally:
+        server.stop()
 
 
 def test_every_step_succeeds(report: dict[str, Any]) -> None:
@@ -97,14 +101,16 @@ def test_a_label_ranks_what_carries_it_first(report: dict[str, Any]) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-def test_the_client_finds_our_default_port(python: Path, pictures: Path, url: str, tmp_path: Path) -> None:
+def test_the_client_finds_our_default_port(
+    python: Path, pictures: Path, url: str, start_server: Callable[..., Server]
+) -> None:
     with closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", DEFAULT_PORT))
         except OSError:
             missing(f"port {DEFAULT_PORT}", "stop the server that listens there")
-    with start(tmp_path, "--fetch-allow", "127.0.0.0/8", "--grpc", f"127.0.0.1:{DEFAULT_PORT}"):
-        report = run(python, 0, pictures, url)
+    start_server("--grpc", f"127.0.0.1:{DEFAULT_PORT}")
+    report = run(python, 0, pictures, url)
     assert report["annotate"]["code"] == StatusCode.SUCCESS
     assert report["by_input"]["hits"][0][0] == "chelsea"
