@@ -10,14 +10,14 @@ from postil.core.call import Call
 from postil.core.crops import Crops, Wanted
 from postil.core.labels import Names, StaleError, label_values
 from postil.core.masks import Masks
-from postil.core.regions import Box, region_of
+from postil.core.regions import region_of
 from postil.core.spaces import Spaces
 from postil.embed.base import Embedders
 from postil.errors import Failure
 from postil.store.base import InputRecord, Store, Transaction
 from postil.v1.annotation_pb2 import Annotation
 from postil.v1.annotation_service_pb2 import MultiAnnotationResponse, PostAnnotationsRequest
-from postil.v1.data_pb2 import RegionInfo
+from postil.v1.data_pb2 import BoundingBox, RegionInfo
 from postil.v1.status_code_pb2 import StatusCode
 from postil.v1.status_pb2 import Status
 
@@ -118,7 +118,7 @@ class Annotating:
             if one.vector is not None:
                 made.vectors.append(one.vector)
 
-    def _take_mask(self, made: AnnotationDraft, info: RegionInfo) -> Box | None:
+    def _take_mask(self, made: AnnotationDraft, info: RegionInfo) -> BoundingBox | None:
         if not info.mask.image.base64:
             return None
         try:

@@ -12,6 +12,7 @@ from postil.core.crops import Crops
 from postil.core.hosting import Hosting
 from postil.core.inputs import ok_bytes
 from postil.core.masks import Masks
+from postil.core.opening import Opening
 from postil.embed.base import Embedders
 from postil.errors import Failure, missing
 from postil.store.base import AnnotationListing, AnnotationRecord, Store, Transaction
@@ -37,9 +38,9 @@ _ONE = wire.key(SingleAnnotationResponse.DESCRIPTOR, "annotation")
 class Annotations:
     """The verbs of annotations."""
 
-    def __init__(self, store: Store, embedders: Embedders, hosting: Hosting) -> None:
+    def __init__(self, store: Store, embedders: Embedders, hosting: Hosting, opening: Opening) -> None:
         self._store = store
-        crops, masks = Crops(store.blobs, embedders), Masks(store.blobs, hosting)
+        crops, masks = Crops(store.blobs, embedders, opening), Masks(store.blobs, hosting, opening)
         self._annotating = Annotating(store, embedders, crops, masks)
         self._patches = AnnotationPatches(store, self._annotating)
 

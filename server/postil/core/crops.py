@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from postil.core import regions
 from postil.core.hosting import digest_of
+from postil.core.opening import Opening
 from postil.core.vectors import SpaceVector
 from postil.embed.base import Embedders, EmbedQueue
 from postil.errors import Failure
-from postil.media.pictures import Picture, crop, open_picture
+from postil.media.pictures import Picture, crop
 from postil.store.base import Blobs, InputRecord
-from postil.v1.data_pb2 import RegionInfo
+from postil.v1.data_pb2 import BoundingBox, RegionInfo
 from postil.v1.input_pb2 import Input
 
 _TIMEOUT_SECONDS = 600.0
@@ -32,7 +33,7 @@ class Wanted:
 
     input: InputRecord
     info: RegionInfo
-    box: regions.Box | None = None
+    box: BoundingBox | None = None
     embedder: str = ""
     vector: SpaceVector | None = field(default=None)
 
@@ -40,9 +41,10 @@ class Wanted:
 class Crops:
     """Embeds regions, many at a time."""
 
-    def __init__(self, blobs: Blobs, embedders: Embedders) -> None:
+    def __init__(self, blobs: Blobs, embedders: Embedders, opening: Opening) -> None:
         self._blobs = blobs
         self._embedders = embedders
+        self._opening = opening
 
     def embed(self, wanted: Sequence[Wanted]) -> None:
         """Fills in the vectors. A picture is opened once however many regions lie on it."""
@@ -74,7 +76,7 @@ class Crops:
         if content is None:
             return None
         try:
-            return open_picture(content)
+            return self._opening.whole(content)
         except Failure:  # opened when it was posted, so only a changed limit gets here: the input's vector stands in
             return None
 
@@ -87,4 +89,4 @@ def _content(source: Picture | str, wanted: Wanted) -> object | None:
     if isinstance(source, str):
         return regions.text_of(wanted.info, source)
     box = wanted.box or regions.box_of(wanted.info)
-    return crop(source, box) if box is not None else None
+    return crop(source.image, box) if box is not None else None

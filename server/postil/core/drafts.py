@@ -95,6 +95,9 @@ def _take_medium(made: Draft) -> None:
         if not data.embeddings:
             raise _refuse(made, "it is empty; give data.image, data.video, data.audio, data.text or data.embeddings")
         return
+    if given[0] == "audio":
+        why = "sounds are not supported by this server; post pictures, videos, texts or vectors"
+        raise _refuse(made, why, StatusCode.INPUT_UNSUPPORTED_FORMAT)
     _take_content(made, given[0])
 
 

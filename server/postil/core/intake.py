@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from postil.core.drafts import Draft
 from postil.core.hosting import Hosting
+from postil.core.opening import Opening
 from postil.embed.base import Embedders
 from postil.errors import Failure
-from postil.media.containers import check_audio, check_video
-from postil.media.pictures import open_picture
+from postil.media.sniff import video_format
 from postil.store.base import Blobs
 from postil.v1.status_code_pb2 import StatusCode
 
@@ -26,13 +26,17 @@ class Intake:
         blobs: Where media is kept.
         embedders: The default ones are used.
         hosting: Where media is served.
+        opening: Opens pictures.
         threads: Pictures decoded at once.
     """
 
-    def __init__(self, blobs: Blobs, embedders: Embedders, hosting: Hosting, threads: int = 2) -> None:
+    def __init__(
+        self, blobs: Blobs, embedders: Embedders, hosting: Hosting, opening: Opening, threads: int = 2
+    ) -> None:
         self._blobs = blobs
         self._embedders = embedders
         self._hosting = hosting
+        self._opening = opening
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="intake")
 
     def close(self) -> None:
@@ -87,7 +91,7 @@ class Intake:
             made.failure = Failure(failure.code, f"{made.where}: {failure.details}", failure.notes)
 
     def _picture(self, made: Draft) -> None:
-        picture = open_picture(made.content)
+        picture = self._opening.to_embed(made.content)
         image = made.message.data.image
         self._host(made)
         image.image_info.width, image.image_info.height = picture.width, picture.height
@@ -98,12 +102,8 @@ class Intake:
             made.embedding = (queue.spec, queue.submit([picture.image]), 0)
 
     def _opaque(self, made: Draft) -> None:
-        """Videos and sounds are kept and served; nothing here looks inside them."""
-        medium = getattr(made.message.data, made.medium)
-        if made.medium == "video":
-            medium.video_info.video_format = check_video(made.content)
-        else:
-            medium.audio_info.audio_format = check_audio(made.content)
+        """Videos are kept and served; nothing here looks inside them."""
+        made.message.data.video.video_info.video_format = video_format(made.content)
         self._host(made)
 
     def _host(self, made: Draft) -> None:

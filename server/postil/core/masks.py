@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from postil.core.hosting import Hosting
-from postil.core.regions import Box
+from postil.core.opening import Opening
 from postil.errors import Failure
-from postil.media.pictures import open_picture
 from postil.store.base import Blobs
-from postil.v1.data_pb2 import Mask
+from postil.v1.data_pb2 import BoundingBox, Mask
 from postil.v1.status_code_pb2 import StatusCode
 
 
 class Masks:
     """Takes mask pictures in."""
 
-    def __init__(self, blobs: Blobs, hosting: Hosting) -> None:
+    def __init__(self, blobs: Blobs, hosting: Hosting, opening: Opening) -> None:
         self._blobs = blobs
         self._hosting = hosting
+        self._opening = opening
 
-    def take(self, mask: Mask) -> tuple[str, Box]:
+    def take(self, mask: Mask) -> tuple[str, BoundingBox]:
         """Moves the mask's bytes into a blob and points its url there.
 
         Returns:
@@ -27,7 +27,7 @@ class Masks:
         Raises:
             Failure: When the bytes are no picture, or all of it is black.
         """
-        picture = open_picture(mask.image.base64)
+        picture = self._opening.whole(mask.image.base64)
         around = picture.image.convert("L").getbbox()
         if around is None:
             raise Failure(StatusCode.ANNOTATION_INVALID_ARGUMENT, "its mask is black all over; paint the region white")
@@ -39,4 +39,7 @@ class Masks:
         mask.image.hosted.CopyFrom(self._hosting.hosted(digest))
         mask.image.image_info.width, mask.image.image_info.height = picture.width, picture.height
         mask.image.image_info.format = picture.format
-        return digest, Box(top / height, left / width, bottom / height, right / width)
+        box = BoundingBox(
+            top_row=top / height, left_col=left / width, bottom_row=bottom / height, right_col=right / width
+        )
+        return digest, box

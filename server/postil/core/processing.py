@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from postil.core import records, statuses
+from postil.core.downloads import Downloads
 from postil.core.drafts import MEDIA, Draft
 from postil.core.hosting import digest_of
 from postil.core.intake import Intake
@@ -36,13 +36,13 @@ class Processing:
     Args:
         store: Where they are.
         intake: Opens and embeds media.
-        fetch: URL to bytes; raises Failure.
+        downloads: Fetches what was given by URL.
     """
 
-    def __init__(self, store: Store, intake: Intake, fetch: Callable[[str], bytes]) -> None:
+    def __init__(self, store: Store, intake: Intake, downloads: Downloads) -> None:
         self._store = store
         self._intake = intake
-        self._fetch = fetch
+        self._downloads = downloads
         self._work = threading.Event()
         self._stopping = threading.Event()
         self._busy: set[int] = set()
@@ -127,7 +127,7 @@ class Processing:
             elif medium == "text" and stored.raw:
                 made.content = stored.raw.encode()
             else:
-                made.content = self._fetch(stored.url)
+                made.content = self._downloads.get(stored.url)
         except Failure as failure:
             made.failure = Failure(failure.code, f"{made.where}: {failure.details}", failure.notes)
         return made

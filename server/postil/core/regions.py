@@ -8,20 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from postil.v1.data_pb2 import BoundingBox, Data, Point, Region, RegionInfo
 
 MIN_POLYGON_POINTS = 3
-
-
-class Box(NamedTuple):
-    """A box in fractions of the picture."""
-
-    top: float
-    left: float
-    bottom: float
-    right: float
 
 
 def region_of(data: Data) -> Region | None:
@@ -113,17 +103,16 @@ _CHECKS: dict[str, Callable[[RegionInfo], str]] = {
 }
 
 
-def box_of(info: RegionInfo) -> Box | None:
+def box_of(info: RegionInfo) -> BoundingBox | None:
     """The smallest box around the region, for its crop; None when it covers no area of a picture."""
     if info.HasField("bounding_box"):
-        box = info.bounding_box
-        return Box(box.top_row, box.left_col, box.bottom_row, box.right_col)
+        return info.bounding_box
     points = list(info.polygon.points) if info.HasField("polygon") else list(info.keypoint_locations)
     if len(points) < 2:
         return None
     rows, cols = [point.row for point in points], [point.col for point in points]
-    box_around = Box(min(rows), min(cols), max(rows), max(cols))
-    return box_around if box_around.top < box_around.bottom and box_around.left < box_around.right else None
+    box = BoundingBox(top_row=min(rows), left_col=min(cols), bottom_row=max(rows), right_col=max(cols))
+    return box if box.top_row < box.bottom_row and box.left_col < box.right_col else None
 
 
 def text_of(info: RegionInfo, text: str) -> str | None:

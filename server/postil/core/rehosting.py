@@ -49,10 +49,8 @@ def _rewrite(tx: Transaction, chunk: list[InputRecord], before: str, hosting: Ho
         message = Input.FromString(record.message)
         for name in MEDIA:
             medium = getattr(message.data, name)
-            medium.url = _moved(medium.url, medium.hosted, before, hosting)
-        for name in MEDIA:
-            if not getattr(message.data, name).ByteSize():
-                message.data.ClearField(name)  # type: ignore[arg-type]
+            if medium.ByteSize():
+                medium.url = _moved(medium.url, medium.hosted, before, hosting)
         tx.update_input(record.row, message.SerializeToString())
     for annotation in tx.annotations_of_inputs([record.row for record in chunk]):
         _rewrite_mask(tx, annotation, before, hosting)

@@ -1,0 +1,24 @@
+"""Opening pictures for core: one reader for the whole server, so that its bound on decoded pixels holds for all."""
+
+from __future__ import annotations
+
+from postil.media.pictures import Picture, PictureReader
+
+# Embedders look at some 256 pixels across. Twice that keeps what they see while a large photograph opens several times
+# faster. Stored and searched pictures must be opened alike, or a picture would not find itself with score 1.
+_EMBED_SIDE = 512
+
+
+class Opening:
+    """Opens pictures. Thread-safe; both methods raise Failure for what is no good picture."""
+
+    def __init__(self, reader: PictureReader) -> None:
+        self._reader = reader
+
+    def to_embed(self, content: bytes) -> Picture:
+        """The picture as embedders need it, perhaps smaller than it is."""
+        return self._reader.open(content, side=_EMBED_SIDE)
+
+    def whole(self, content: bytes) -> Picture:
+        """Every pixel of it."""
+        return self._reader.open(content)
