@@ -19,12 +19,15 @@ from postil.core.annotations import Annotations
 from postil.core.apps import Apps, Users
 from postil.core.codes import StatusCodes
 from postil.core.concepts import Concepts
+from postil.core.downloads import Downloads
 from postil.core.hosting import Hosting
 from postil.core.inputs import Inputs
 from postil.core.intake import Intake
 from postil.core.models import Models
+from postil.core.opening import Opening
 from postil.core.processing import Processing
 from postil.core.query_vectors import QueryVectors
+from postil.core.rehosting import rehost
 from postil.core.search import Searches
 from postil.doors.http import routes
 from postil.doors.http.server import HttpDoor
@@ -45,6 +48,7 @@ from postil.embed.registry import ModelRegistry
 from postil.index.base import Plan
 from postil.index.manager import IndexManager
 from postil.media.fetch import Fetcher
+from postil.media.pictures import PictureReader
 from postil.metrics import Metrics
 from postil.store.lock import DirectoryInUse
 from postil.store.migrations import NewerSchema
@@ -93,6 +97,7 @@ class App:
         index = IndexManager(config.data_dir / "index", store)
         on_stop(index.close)
         hosting = Hosting(config.public_url or f"http://{http_at}")
+        rehost(store, hosting)
         dispatcher = self._dispatcher(store, index, hosting)
         grpc = rpc.build(dispatcher, methods.table(), self._limits())
         on_stop(grpc.stop, config.drain_s)
@@ -114,16 +119,17 @@ class App:
         config, on_stop = self._config, self._closing.callback
         embedders = ModelRegistry(config.data_dir, config.embed_threads or os.cpu_count() or 1, user_models(config))
         on_stop(embedders.close)
-        fetch = Fetcher(config.fetch_allow).fetch
-        intake = Intake(store.blobs, embedders, hosting)
+        downloads = Downloads(Fetcher(config.fetch_allow).fetch, store.blobs, hosting)
+        opening = Opening(PictureReader())
+        intake = Intake(store.blobs, embedders, hosting, opening)
         on_stop(intake.close)
-        processing = Processing(store, intake, fetch)
+        processing = Processing(store, intake, downloads)
         on_stop(processing.close)
         apps = Apps(store)
         access = Access(apps, Open())
-        query_vectors = QueryVectors(embedders, fetch, store.blobs, hosting)
+        query_vectors = QueryVectors(embedders, downloads, opening)
         servicers = [
-            AnnotationsServicer(Annotations(store, embedders, hosting)),
+            AnnotationsServicer(Annotations(store, embedders, hosting, opening)),
             AppsServicer(apps, access),
             ConceptsServicer(Concepts(store)),
             InputsServicer(Inputs(store, intake, processing.wake)),
