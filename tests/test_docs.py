@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
 from postil import __version__, cli, config
+from postil.embed.onnx_model import UserModel
 from support.external import ROOT, grpcurl
 from support.server import Server
 
@@ -89,6 +92,15 @@ def test_every_setting_and_command_is_documented() -> None:
     for name, command in cli.main.commands.items():
         assert f"`postil {name}" in page, f"{name}: run `make fix`"
         assert command.help, f"{name} has no help"
+
+
+def test_the_example_of_a_users_models_is_right() -> None:
+    page = (ROOT / "docs/configuration.md").read_text()
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    models = [UserModel.from_table(table) for table in tomllib.loads(example)["model"]]
+    assert [model.kind for model in models] == ["picture", "text"]
+    for field in dataclasses.fields(UserModel):
+        assert re.search(rf"^{field.name} = ", example, re.MULTILINE), field.name
 
 
 def test_generated_parts_are_fresh() -> None:

@@ -19,23 +19,22 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def commands() -> str:
-    """Each command of `postil` with its options, those of the settings table left out."""
+    """Each command of `postil`, and its options unless they are all the settings of the table above."""
     group = cli.main
     assert isinstance(group, click.Group)  # noqa: S101 - what the loop below relies on
     settings = {row.name for row in config.settings()}
     lines = ["| command | what it does |", "|---|---|"]
     for name, command in sorted(group.commands.items()):
-        own = [one for one in command.params if one.name not in settings]
-        shared = len(own) < len(command.params)
-        shown = " ".join([f"postil {name}", *(_usage(one) for one in own), *(["[SETTING...]"] if shared else [])])
-        lines.append(f"| `{shown}` | {_oneline(command.help or '')} |")
-        lines += [f"| `{one.opts[0]}` | {_oneline(one.help or '')} |" for one in own if isinstance(one, click.Option)]
+        every = settings <= {one.name for one in command.params}
+        shown = [_usage(one) for one in command.params if not (every and one.name in settings)]
+        usage = " ".join([f"postil {name}", *shown, *(["[SETTING...]"] if every else [])])
+        lines.append(f"| `{usage}` | {_oneline(command.help or '')} |")
     return "\n".join(lines) + "\n"
 
 
 def _usage(param: click.Parameter) -> str:
     if isinstance(param, click.Argument):
-        return (param.name or "").upper()
+        return param.human_readable_name
     shown = param.opts[0]
     if not getattr(param, "is_flag", False):
         shown += f" {param.metavar or param.type.name.upper()}"
@@ -53,7 +52,8 @@ def filled(text: str) -> str:
     """The page with each generated part as the code has it now."""
     for name, make in PARTS.items():
         pattern = re.compile(rf"(<!-- begin: {name} [^\n]*-->\n).*?(<!-- end: {name} -->)", re.DOTALL)
-        text = pattern.sub(lambda found, make=make: f"{found[1]}\n{make()}\n{found[2]}", text)
+        part = make().replace("\\", r"\\")
+        text = pattern.sub(rf"\1\n{part}\n\2", text)
     return text
 
 
