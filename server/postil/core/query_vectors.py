@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
@@ -11,12 +10,11 @@ from numpy.typing import NDArray
 
 from postil.core import ids
 from postil.core.call import Call
-from postil.core.hosting import Hosting
+from postil.core.downloads import Downloads
+from postil.core.opening import Opening
 from postil.core.ranks import ByPicture, ByText, Rank, invalid
 from postil.embed.base import Embedders, EmbedQueue, Spec
 from postil.errors import Failure
-from postil.media.pictures import open_picture
-from postil.store.base import Blobs
 from postil.v1.status_code_pb2 import StatusCode
 
 MAX_TEXT = 100_000  # characters of a query
@@ -27,16 +25,14 @@ class QueryVectors:
 
     Args:
         embedders: The rank's `embed_model_version_id` picks one; else the default of the kind.
-        fetch: URL to bytes; raises Failure.
-        blobs: Pictures of our own are read from here, as our own address may be one that is never fetched.
-        hosting: Tells which URLs are our own.
+        downloads: Fetches pictures given by URL.
+        opening: Opens pictures.
     """
 
-    def __init__(self, embedders: Embedders, fetch: Callable[[str], bytes], blobs: Blobs, hosting: Hosting) -> None:
+    def __init__(self, embedders: Embedders, downloads: Downloads, opening: Opening) -> None:
         self._embedders = embedders
-        self._fetch = fetch
-        self._blobs = blobs
-        self._hosting = hosting
+        self._downloads = downloads
+        self._opening = opening
 
     def space_of(self, embedder: str) -> str | None:
         """The space that an embedder's vectors are in, by any of its names; None when there is no such embedder."""
@@ -48,7 +44,7 @@ class QueryVectors:
         queue = self._queue("picture", rank)
         content = subject.image.base64 or self._download(subject.image.url, rank)
         try:
-            picture = open_picture(content)
+            picture = self._opening.to_embed(content)
         except Failure as failure:
             raise Failure(failure.code, f"{rank.where}: {failure.details}", failure.notes) from failure
         return queue.spec, _first(queue.submit([picture.image]), call)
@@ -78,14 +74,8 @@ class QueryVectors:
         return queue
 
     def _download(self, url: str, rank: Rank) -> bytes:
-        own = f"{self._hosting.url('')}"
-        if url.startswith(own):
-            content = self._blobs.get(url.removeprefix(own))
-            if content is None:
-                raise Failure(StatusCode.INPUT_FAILED, f"{rank.where}: there is no picture at {ids.shown(url)}")
-            return content
         try:
-            return self._fetch(url)
+            return self._downloads.get(url)
         except Failure as failure:
             # one code for whatever keeps a query's picture from arriving: clients look for it
             raise Failure(StatusCode.INPUT_FAILED, f"{rank.where}: {failure.details}", failure.notes) from failure
@@ -93,10 +83,11 @@ class QueryVectors:
 
 def _first(future: Future[NDArray[np.float32]], call: Call) -> NDArray[np.float32]:
     try:
-        return future.result(timeout=call.remaining())[0]
+        first: NDArray[np.float32] = future.result(timeout=call.remaining())[0]
     except FutureTimeout as error:
         future.cancel()
         raise Failure(
             StatusCode.RPC_REQUEST_TIMEOUT,
             "The query was not embedded before the call's deadline; try again, or allow it more time.",
         ) from error
+    return first
