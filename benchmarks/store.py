@@ -1,4 +1,4 @@
-"""What the store alone does, without RPC and index: durable writes by size and number of writers, and the hits of a search.
+"""What the store alone does, without RPC and index: durable writes by size and number of writers, hits of a search.
 
     python benchmarks/store.py [--inputs 20000] [--dir DIR]
 
@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -136,7 +136,7 @@ def annotate_singly(
     for thread in threads:
         thread.join()
     seconds = time.perf_counter() - start
-    return line(f"labelled annotations, one an op, {writers} threads", writers * ops, seconds, sum(laps, []))
+    return line(f"labelled annotations, one an op, {writers} threads", writers * ops, seconds, list(chain(*laps)))
 
 
 def fetch_hits(store: SqliteStore, anchors: list[int], rounds: int) -> Line:

@@ -23,7 +23,6 @@ class FileBlobs:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Between a put that finds its content present and the op that refers to it, a sweep must not come.
         self._sweeping = threading.Lock()
 
@@ -43,7 +42,7 @@ class FileBlobs:
 
     def _write(self, path: Path, content: bytes) -> None:
         if not path.parent.is_dir():
-            path.parent.mkdir(mode=0o700, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _sync_directory(self._root)
         descriptor, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
         try:
@@ -100,9 +99,10 @@ class FileBlobs:
                 yield digest
 
     def _files(self) -> Iterator[Path]:
-        for directory in self._root.iterdir():
-            if directory.is_dir():
-                yield from (path for path in directory.iterdir() if path.is_file())
+        if self._root.is_dir():
+            for directory in self._root.iterdir():
+                if directory.is_dir():
+                    yield from (path for path in directory.iterdir() if path.is_file())
 
     def _place(self, digest: str) -> Path:
         return self._root / digest[:2] / digest[2:]

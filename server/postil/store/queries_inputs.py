@@ -61,19 +61,20 @@ class InputQueries:
     def list_inputs(
         self, app: int, ids: Sequence[str], statuses: Sequence[int], offset: int, limit: int
     ) -> list[InputRecord]:
-        where, values = "app = ?", [app]
-        bound: list[Any] = list(values)
+        where, order = "app = ?", "created_us"
+        bound: list[Any] = [app]
         if ids:
             where += " AND id IN (SELECT value FROM json_each(?))"
+            order = "+created_us"  # look the ids up, rather than walk the app in order
             bound.append(as_json(ids))
-        if len(statuses) == 1:  # the index on status then gives the order as well
+        if len(statuses) == 1 and not ids:  # the index on status then gives the order as well
             where += " AND status = ?"
             bound.append(int(statuses[0]))
         elif statuses:
-            where += " AND status IN (SELECT value FROM json_each(?))"
+            where += " AND +status IN (SELECT value FROM json_each(?))"
             bound.append(as_json(map(int, statuses)))
         rows = self._connection.execute(
-            f"SELECT {INPUT} FROM inputs WHERE {where} ORDER BY created_us DESC, id LIMIT ? OFFSET ?",
+            f"SELECT {INPUT} FROM inputs WHERE {where} ORDER BY {order} DESC, id LIMIT ? OFFSET ?",
             (*bound, limit, offset),
         )
         return [InputRecord._make(row) for row in rows]
@@ -137,7 +138,7 @@ class InputQueries:
             statement, bound = "SELECT 1 FROM blob_refs WHERE digest = ? LIMIT 1", (digest,)
             return self._connection.execute(statement, bound).fetchone() is not None
         row = self._connection.execute(
-            "SELECT 1 FROM blob_refs r JOIN inputs i ON i.row = r.input WHERE r.digest = ? AND i.app = ? LIMIT 1",
+            "SELECT 1 FROM blob_refs r JOIN inputs i ON i.row = r.input WHERE r.digest = ? AND +i.app = ? LIMIT 1",
             (digest, app),
         ).fetchone()
         return row is not None

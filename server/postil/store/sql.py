@@ -1,4 +1,8 @@
-"""SQL text and parameters that every query shares: connections, lists of values, chunks."""
+"""SQL text and parameters that every query shares: connections, lists of values, chunks.
+
+`WHERE +app = ? AND row IN (...)`, here and elsewhere: the plus keeps SQLite from walking an index on app instead of
+looking up the few rows. tests/store/test_plans.py counts its steps.
+"""
 
 from __future__ import annotations
 

@@ -45,6 +45,7 @@ class SqliteStore:
         try:
             path = data_dir / DATABASE
             migrate(path)
+            (data_dir / BLOBS).mkdir(mode=0o700, exist_ok=True)
             self.blobs = FileBlobs(data_dir / BLOBS)
             self._readers = Readers(path)
             self._identity = self._readers.get().identity()

@@ -62,7 +62,7 @@ class SqliteTransaction(InputWrites, AnnotationWrites, ConceptWrites, VectorWrit
         old = distinct_ints(row for row in rows if row <= self._before[table])
         if not old:
             return
-        found = select_in(self._connection, f"SELECT row FROM {table} WHERE app = ? AND row IN ({{}})", old, (app,))
+        found = select_in(self._connection, f"SELECT row FROM {table} WHERE +app = ? AND row IN ({{}})", old, (app,))
         absent = set(old) - {row for (row,) in found}
         if absent:
             raise Missing(f"{table} {min(absent)}")

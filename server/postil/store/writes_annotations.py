@@ -95,7 +95,7 @@ class AnnotationWrites(AnnotationQueries):
     def delete_annotations(self, app: int, rows: Sequence[int]) -> None:
         found = select_in(
             self._connection,
-            "SELECT row, input_level FROM annotations WHERE app = ? AND row IN ({})",
+            "SELECT row, input_level FROM annotations WHERE +app = ? AND row IN ({})",
             distinct_ints(rows),
             (app,),
         )

@@ -132,7 +132,7 @@ class InputWrites(InputQueries):
     def delete_inputs(self, app: int, rows: Sequence[int]) -> None:
         found = select_in(
             self._connection,
-            "SELECT row, status, job FROM inputs WHERE app = ? AND row IN ({})",
+            "SELECT row, status, job FROM inputs WHERE +app = ? AND row IN ({})",
             distinct_ints(rows),
             (app,),
         )

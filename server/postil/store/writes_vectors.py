@@ -62,7 +62,7 @@ class VectorWrites(VectorQueries):
 
     def delete_vectors(self, app: int, rows: Sequence[int]) -> None:
         found = select_in(
-            self._connection, "SELECT row FROM annotations WHERE app = ? AND row IN ({})", distinct_ints(rows), (app,)
+            self._connection, "SELECT row FROM annotations WHERE +app = ? AND row IN ({})", distinct_ints(rows), (app,)
         )
         mine = sorted({row for (row,) in found})
         if mine:

@@ -1,0 +1,161 @@
+"""Checks a data directory: rows against each other, vectors and blobs against their checksums.
+
+Reads only, in one snapshot and without the lock, so that it runs beside a server as well as on a directory at rest.
+Rows stream through: memory does not grow with the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from postil.store.blobs import FileBlobs
+from postil.store.queries_vectors import ROW_BITS, ROW_MASK
+from postil.store.sql import connect
+from postil.store.sqlite import BLOBS, DATABASE
+
+_READ_BYTES = 1 << 20
+
+# What must not be found: a sentence with a place for each column, and the query that looks for it.
+_RULES = (
+    (
+        "Input {} belongs to app {}, which does not exist.",
+        "SELECT row, app FROM inputs WHERE app NOT IN (SELECT row FROM apps)",
+    ),
+    (
+        "Concept {} belongs to app {}, which does not exist.",
+        "SELECT row, app FROM concepts WHERE app NOT IN (SELECT row FROM apps)",
+    ),
+    (
+        "Space {} belongs to app {}, which does not exist.",
+        "SELECT row, app FROM spaces WHERE app NOT IN (SELECT row FROM apps)",
+    ),
+    (
+        "Annotation {} belongs to input {}, which its app does not have.",
+        (
+            "SELECT a.row, a.input FROM annotations a LEFT JOIN inputs i ON i.row = a.input"
+            " WHERE i.row IS NULL OR i.app <> a.app"
+        ),
+    ),
+    (
+        "Annotation {} is anchored to annotation {}, which its input does not have.",
+        (
+            "SELECT a.row, a.anchor FROM annotations a LEFT JOIN annotations b ON b.row = a.anchor"
+            " WHERE b.row IS NULL OR b.input <> a.input"
+        ),
+    ),
+    (
+        "Input {} names annotation {} as its input-level one, which it is not.",
+        (
+            "SELECT i.row, i.anchor FROM inputs i LEFT JOIN annotations a ON a.row = i.anchor"
+            " WHERE a.row IS NULL OR a.input <> i.row OR NOT a.input_level"
+        ),
+    ),
+    (
+        "A label of concept {} is on annotation {}, which does not exist.",
+        "SELECT concept, annotation FROM labels WHERE annotation NOT IN (SELECT row FROM annotations)",
+    ),
+    (
+        "The label of concept {} on annotation {} has another anchor than the annotation.",
+        (
+            "SELECT l.concept, l.annotation FROM labels l JOIN annotations a ON a.row = l.annotation"
+            " WHERE a.anchor <> l.anchor"
+        ),
+    ),
+    (
+        "Annotation {1} is labelled with concept {0}, which its app does not have.",
+        (
+            "SELECT l.concept, l.annotation FROM labels l JOIN annotations a ON a.row = l.annotation"
+            " LEFT JOIN concepts c ON c.row = l.concept WHERE c.row IS NULL OR c.app <> a.app"
+        ),
+    ),
+    (
+        "Blob {} is kept for input {}, which does not exist.",
+        "SELECT digest, input FROM blob_refs WHERE input NOT IN (SELECT row FROM inputs)",
+    ),
+    (
+        "The change feed has gaps: {} changes between {} and {}, the newest committed being {}.",
+        (
+            "SELECT n, first, last, newest FROM (SELECT count(*) AS n, min(seq) AS first, max(seq) AS last FROM changes)"
+            " CROSS JOIN (SELECT changes AS newest FROM counters)"
+            " WHERE n > 0 AND (n <> last - first + 1 OR last <> newest)"
+        ),
+    ),
+    *(
+        (
+            f"Row {{}} of {table} was never given out (the last was {{}}).",
+            f"SELECT t.row, c.{table} FROM {table} t JOIN counters c ON t.row > c.{table}",
+        )
+        for table in ("apps", "concepts", "inputs", "annotations", "spaces")
+    ),
+)
+
+_VECTORS = (
+    "SELECT v.key, v.crc, v.data, s.dim, s.app, a.app FROM vectors v"
+    f" LEFT JOIN spaces s ON s.row = v.key >> {ROW_BITS} LEFT JOIN annotations a ON a.row = v.key & {ROW_MASK}"
+    " ORDER BY v.key"
+)
+
+
+def verify(data_dir: Path) -> Iterator[str]:
+    """What is wrong with the store in `data_dir`, a sentence each; nothing when it is sound."""
+    database = data_dir / DATABASE
+    if not database.is_file():
+        yield f"There is no database at {database}."
+        return
+    try:
+        with closing(connect(database, writer=False)) as connection:
+            connection.execute("BEGIN")
+            yield from _pages(connection)
+            yield from _rows(connection)
+            yield from _vectors(connection)
+            yield from _blobs(connection, FileBlobs(data_dir / BLOBS))
+    except sqlite3.DatabaseError as error:
+        yield f"The database cannot be read on: {error}."
+
+
+def _pages(connection: sqlite3.Connection) -> Iterator[str]:
+    """SQLite's own check of its pages and indexes."""
+    for (text,) in connection.execute("PRAGMA integrity_check"):
+        if text != "ok":
+            yield f"Database: {text}."
+
+
+def _rows(connection: sqlite3.Connection) -> Iterator[str]:
+    for sentence, query in _RULES:
+        for row in connection.execute(query):
+            yield sentence.format(*row)
+
+
+def _vectors(connection: sqlite3.Connection) -> Iterator[str]:
+    for key, crc, data, dim, space_app, annotation_app in connection.execute(_VECTORS):
+        what = f"The vector of annotation {key & ROW_MASK} in space {key >> ROW_BITS}"
+        if space_app is None:
+            yield f"{what} is of a space that does not exist."
+        elif annotation_app != space_app:
+            yield f"{what} is of an annotation that the space's app does not have."
+        elif len(data) != dim * 4:
+            yield f"{what} has {len(data)} bytes instead of {dim * 4}."
+        elif zlib.crc32(data) != crc:
+            yield f"{what} fails its checksum."
+
+
+def _blobs(connection: sqlite3.Connection, blobs: FileBlobs) -> Iterator[str]:
+    for digest, kept_for in connection.execute("SELECT digest, min(input) FROM blob_refs GROUP BY digest"):
+        path = blobs.path(digest)
+        if path is None:
+            yield f"Blob {digest} is missing; input {kept_for} refers to it."
+        elif _digest(path) != digest:
+            yield f"Blob {digest} has other content than it was put with; input {kept_for} refers to it."
+
+
+def _digest(path: Path) -> str:
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            sha.update(block)
+    return sha.hexdigest()
