@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
+from collections.abc import Iterable, Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from postil import __version__
 from support.external import ROOT, missing
@@ -66,3 +72,41 @@ def test_the_client_alone_installs_light_and_works(wheel: Path, tmp_path: Path) 
     """
     done = subprocess.run([python, "-I", "-c", program], check=False, capture_output=True, text=True)
     assert done.stdout.strip() in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}, done.stderr
+
+
+def test_what_is_imported_is_declared() -> None:
+    """A package that only happens to be there, because another needs it, may be gone tomorrow."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    light = names(project["project"]["dependencies"])
+    server = light | names(project["project"]["optional-dependencies"]["server"])
+    demo = server | names(one for one in project["dependency-groups"]["demo"] if isinstance(one, str))
+    assert undeclared(ROOT / "clients/python", light) == {}
+    assert undeclared(ROOT / "server/postil/v1", light) == {}
+    assert undeclared(ROOT / "server/postil/demo", demo) == {}
+    assert undeclared(ROOT / "server/postil", server, leave_out=ROOT / "server/postil/demo") == {}
+
+
+def names(requirements: Iterable[str]) -> set[str]:
+    return {canonicalize_name(Requirement(text).name) for text in requirements}
+
+
+def undeclared(folder: Path, declared: set[str], leave_out: Path | None = None) -> dict[str, str]:
+    """Top-level imports that no declared distribution provides, and a file that has each."""
+    providers = packages_distributions()
+    found = {}
+    for path in sorted(folder.rglob("*.py")):
+        if leave_out is not None and leave_out in path.parents:
+            continue
+        for name in top_level_imports(path):
+            own = name in sys.stdlib_module_names or name in {"postil", "postil_client"}
+            if not own and not {canonicalize_name(one) for one in providers.get(name, ())} & declared:
+                found[name] = str(path.relative_to(ROOT))
+    return found
+
+
+def top_level_imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
