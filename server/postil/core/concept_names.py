@@ -20,7 +20,7 @@ CHUNK = 500  # messages held at a time
 def rewrite(tx: Transaction, app: int, concept: ConceptRecord) -> None:
     """Puts `concept.name` into all annotations labelled with it, and into their inputs' messages.
 
-    Takes some 30 µs for each annotation, on the writer thread.
+    Takes the writer thread some 60 µs for each annotation with its input (measured with 3,000 of them).
     """
     rows = [row for row, _, _ in tx.labelled(app, concept.row)]
     for start in range(0, len(rows), CHUNK):

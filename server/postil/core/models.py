@@ -1,0 +1,125 @@
+"""Models as clients read them: the built-in embedders and the app's own vector spaces.
+
+What a client wants to know here is which vector spaces there are: the version id of a model is the
+`embed_model_version_id` that annotations and searches name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from postil.core import ids, model_cards, model_lists, pages, statuses
+from postil.core.call import Call
+from postil.embed.base import Embedders
+from postil.errors import Failure, missing
+from postil.store.base import Store
+from postil.v1.model_pb2 import Model
+from postil.v1.model_service_pb2 import (
+    GetModelRequest,
+    GetModelTypeRequest,
+    GetModelVersionRequest,
+    ListModelsRequest,
+    ListModelTypesRequest,
+    ListModelVersionsRequest,
+    MultiModelResponse,
+    MultiModelTypeResponse,
+    MultiModelVersionResponse,
+    SingleModelResponse,
+    SingleModelTypeResponse,
+    SingleModelVersionResponse,
+)
+from postil.v1.status_code_pb2 import StatusCode
+from postil.v1.status_pb2 import Status
+
+
+class Models:
+    """An app sees its own models and the public ones; under clarifai/main there are only those. Thread-safe."""
+
+    def __init__(self, store: Store, embedders: Embedders) -> None:
+        self._store = store
+        self._embedders = embedders
+
+    def list(self, call: Call, request: ListModelsRequest) -> MultiModelResponse:
+        """The app's own models, then the public ones; see `model_lists.page` for filters and order."""
+        own = self._own(call)
+        public = () if request.dont_fetch_from_main and not call.public else self._public()
+        return MultiModelResponse(status=_ok(), models=model_lists.page([*own, *public], call.user_id, request))
+
+    def get(self, call: Call, request: GetModelRequest) -> SingleModelResponse:
+        """A model by its id, its version id, or an id under which old clients know it; the app's own come first.
+
+        Raises:
+            Failure: CONN_DOES_NOT_EXIST when there is none, or not in the version asked for.
+        """
+        model = self._find(call, request.model_id)
+        if request.version_id:
+            _check_version(model, request.version_id)
+        return SingleModelResponse(status=_ok(), model=model)
+
+    def versions(self, call: Call, request: ListModelVersionsRequest) -> MultiModelVersionResponse:
+        """Each of these models has one version; another model's weights have another version id.
+
+        Raises:
+            Failure: CONN_DOES_NOT_EXIST for a model that is not there; MODEL_INVALID_REQUEST for `concept_ids`, as
+                no model here was trained on concepts, and for `min_replicas`.
+        """
+        page = pages.of_list(request.page, request.per_page)
+        for name in ("concept_ids", "min_replicas"):
+            if getattr(request, name):
+                raise Failure(StatusCode.MODEL_INVALID_REQUEST, f"{name} is not supported; leave it out.")
+        version = self._find(call, request.model_id).model_version
+        listed = [version][page.offset : page.offset + page.limit]
+        return MultiModelVersionResponse(status=_ok(), model_versions=listed)
+
+    def version(self, call: Call, request: GetModelVersionRequest) -> SingleModelVersionResponse:
+        """Raises Failure CONN_DOES_NOT_EXIST for a model or a version that is not there."""
+        model = self._find(call, request.model_id or request.version_id)
+        _check_version(model, request.version_id)
+        return SingleModelVersionResponse(status=_ok(), model_version=model.model_version)
+
+    def types(self, call: Call, request: ListModelTypesRequest) -> MultiModelTypeResponse:  # noqa: ARG002 - as all verbs
+        """The types of models that can be listed."""
+        page = pages.of_list(request.page, request.per_page)
+        listed = model_cards.TYPES[page.offset : page.offset + page.limit]
+        return MultiModelTypeResponse(status=_ok(), model_types=listed)
+
+    def type(self, call: Call, request: GetModelTypeRequest) -> SingleModelTypeResponse:  # noqa: ARG002 - as all verbs
+        """Raises Failure CONN_DOES_NOT_EXIST."""
+        for one in model_cards.TYPES:
+            if one.id == request.model_type_id:
+                return SingleModelTypeResponse(status=_ok(), model_type=one)
+        known = ", ".join(one.id for one in model_cards.TYPES)
+        raise missing(f"There is no model type {ids.shown(request.model_type_id)}; there are {known}.")
+
+    def _own(self, call: Call) -> Sequence[Model]:
+        """Client vector spaces, in order of their creation."""
+        if call.app_record is None:
+            return ()
+        spaces = self._store.read().spaces(call.app.row)
+        return [model_cards.client(space, call.app) for space in spaces if space.kind == model_cards.CLIENT]
+
+    def _public(self) -> Sequence[Model]:
+        return [model_cards.built_in(spec) for spec in self._embedders.specs()]
+
+    def _find(self, call: Call, model_id: str) -> Model:
+        for model in self._own(call):
+            if model_id in {model.id, model.model_version.id}:
+                return model
+        queue = self._embedders.by_version(model_id)
+        if queue is None:
+            raise missing(
+                f"Model {ids.shown(model_id)} does not exist in this app or among the public models; "
+                "ListModels tells which there are."
+            )
+        return model_cards.built_in(queue.spec)
+
+
+def _check_version(model: Model, version_id: str) -> None:
+    if version_id != model.model_version.id:
+        raise missing(
+            f"Model {model.id!r} has no version {ids.shown(version_id)}; its version is {model.model_version.id!r}."
+        )
+
+
+def _ok() -> Status:
+    return statuses.status(StatusCode.SUCCESS)
