@@ -263,7 +263,7 @@ def test_by_a_picture_of_our_own_never_goes_out(album: World) -> None:
     digest = album.store.blobs.put(png("green"))
     assert ids(album.inputs(ranked(picture_rank(url=f"http://postil.test/blobs/{digest}"))))[0] == "green"
     gone = picture_rank(url="http://postil.test/blobs/" + "0" * 64)
-    assert "no picture" in refused(album, ranked(gone), StatusCode.INPUT_DOWNLOAD_FAILED)
+    assert "there is nothing at" in refused(album, ranked(gone), StatusCode.INPUT_DOWNLOAD_FAILED)
 
 
 def test_a_picture_that_does_not_come_is_30002(album: World, monkeypatch: pytest.MonkeyPatch) -> None:

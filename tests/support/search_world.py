@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from postil.core.call import Call
+from postil.core.downloads import Downloads
 from postil.core.hosting import Hosting
+from postil.core.opening import Opening
 from postil.core.query_vectors import QueryVectors
 from postil.core.search import Searches
 from postil.embed.base import EmbedQueue, Spec
 from postil.index.base import Metric, Neighbours, Plan
+from postil.media.pictures import PictureReader
 from postil.store.base import AnnotationRecord, AppRecord, Change, NewInput, Transaction, Vectors
 from postil.store.sqlite import SqliteStore
 from postil.v1.annotation_pb2 import Annotation
@@ -132,7 +135,11 @@ class World:
         self.embedders = FakeEmbedders(*kinds)
         self.web: dict[str, bytes] = {}
         self.plans: list[Plan] = []
-        vectors = QueryVectors(self.embedders, self.fetch, self.store.blobs, Hosting("http://postil.test"))
+        vectors = QueryVectors(
+            self.embedders,
+            Downloads(self.fetch, self.store.blobs, Hosting("http://postil.test")),
+            Opening(PictureReader()),
+        )
         self.searches = Searches(self.store, self.indexes, vectors, self.plans.append)
 
     def new_app(self, app_id: str) -> AppRecord:
