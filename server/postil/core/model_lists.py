@@ -31,10 +31,10 @@ _TYPES = {one.id: one for one in model_cards.TYPES}
 def page(models: Iterable[Model], user_id: str, request: ListModelsRequest) -> Sequence[Model]:
     """One page of the models, in the order given unless the request asks for another.
 
-    `model_type_id` and `model_version_ids` are exact; `name` matches the id or the name, with `*` for any text or,
-    without one, anywhere in it; `search` and `query` look into the description, too; case does not matter. `input_fields` and
-    `output_fields` keep models that take or give all of these. With `sort_by_…` the order is descending unless
-    `sort_ascending` is set. All models are trained, so `trained_only` keeps every one.
+    `model_type_id` and `model_version_ids` are exact. `name` matches the id or the name, with `*` for any text or,
+    without one, anywhere in it; `search` and `query` look into the description, too; case does not matter.
+    `input_fields` and `output_fields` keep models that take or give all of these. With `sort_by_…` the order is
+    descending unless `sort_ascending` is set. All models are trained, so `trained_only` keeps every one.
 
     Raises:
         Failure: CONN_INVALID_REQUEST for a page out of range; MODEL_INVALID_REQUEST for a filter or an order that is
