@@ -20,6 +20,7 @@ from postil.v1.input_service_pb2_grpc import InputsStub
 from postil.v1.search_service_pb2_grpc import SearchesStub
 from postil.v1.status_code_pb2 import StatusCode
 
+SEARCH_METHOD = "/postil.v1.Searches/PostAnnotationsSearches"
 _WARM_UP = 50
 _LIMIT = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
 
@@ -28,6 +29,7 @@ class Run(NamedTuple):
     """What came of one closed loop."""
 
     times: NDArray[np.float64]  # [calls] seconds each
+    starts: NDArray[np.float64]  # [calls] when each began, by the clock that all processes share
     seconds: float  # from the first call to the last answer
     found: NDArray[np.int64]  # [queries, hits] vectors found; empty where that is not asked
 
@@ -38,6 +40,11 @@ class Run(NamedTuple):
     def percentile_ms(self, percent: float) -> float:
         return float(np.percentile(self.times, percent) * 1e3)
 
+    def within(self, began: float, ended: float) -> Run:
+        """Only the calls that began and ended between two moments."""
+        inside = (self.starts >= began) & (self.starts + self.times <= ended)
+        return Run(self.times[inside], self.starts[inside], ended - began, self.found[:0])
+
 
 def apart(work: Callable[..., Any], *args: Any) -> Any:
     """Runs `work(*args)` in a new process and gives what it returns."""
@@ -45,13 +52,15 @@ def apart(work: Callable[..., Any], *args: Any) -> Any:
     return handle.result()
 
 
+SPAWN = multiprocessing.get_context("spawn")
+
+
 class Apart:
     """Work going on in a new process."""
 
     def __init__(self, work: Callable[..., Any], *args: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._end, other = context.Pipe(duplex=False)
-        self._process = context.Process(target=_report, args=(other, work, args))
+        self._end, other = SPAWN.Pipe(duplex=False)
+        self._process = SPAWN.Process(target=_report, args=(other, work, args))
         self._process.start()
         other.close()
 
@@ -85,56 +94,75 @@ def search_once_each(address: str, queries: load.Matrix) -> Run:
     """One client asks each query once, after a few to warm up."""
     requests = [load.search(query) for query in queries]
     found = np.full((len(queries), load.HITS), -1, dtype=np.int64)
-    times = np.empty(len(queries))
+    calls = Calls()
     with channel(address) as one:
         call = SearchesStub(one).PostAnnotationsSearches
         for request in requests[:_WARM_UP]:
             expect(call(request))
-        started = time.perf_counter()
         for i, request in enumerate(requests):
-            begun = time.perf_counter()
-            response = call(request)
-            times[i] = time.perf_counter() - begun
+            response = calls.timed(call, request)
             numbers = [load.number_of(hit.input.id) for hit in expect(response).hits]
             found[i, : len(numbers)] = numbers
-        return Run(times, time.perf_counter() - started, found)
+    return calls.run(found)
+
+
+def one_response(address: str, query: load.Matrix) -> bytes:
+    """The bytes of an answer, as they came."""
+    with channel(address) as one:
+        raw: Any = one.unary_unary(SEARCH_METHOD)
+        return bytes(raw(load.search(query).SerializeToString()))
 
 
 def search_for(address: str, queries: load.Matrix, seconds: float, threads: int) -> Run:
     """So many threads ask, each over its own channel, until the time is over."""
-    requests = [load.search(query) for query in queries]
+    deadline = time.perf_counter() + seconds
+    return _search_while(address, queries, threads, lambda: time.perf_counter() < deadline)
 
-    def loop(number: int, until: Callable[[], bool]) -> list[float]:
-        times = []
+
+def search_until(address: str, queries: load.Matrix, halt: Any) -> Run:
+    """One client asks until the event `halt` is set."""
+    return _search_while(address, queries, 1, lambda: not halt.is_set())
+
+
+def _search_while(address: str, queries: load.Matrix, threads: int, going: Callable[[], bool]) -> Run:
+    requests = [load.search(query) for query in queries]
+    calls = Calls()
+
+    def work(number: int) -> None:
         with channel(address) as one:
             call = SearchesStub(one).PostAnnotationsSearches
             expect(call(requests[0]))
             at = number * 37
-            while not until():
-                begun = time.perf_counter()
-                response = call(requests[at % len(requests)])
-                times.append(time.perf_counter() - begun)
-                expect(response)
+            while going():
+                expect(calls.timed(call, requests[at % len(requests)]))
                 at += 1
-        return times
 
-    return _timed(loop, seconds, threads)
-
-
-def _timed(loop: Callable[[int, Callable[[], bool]], list[float]], seconds: float, threads: int) -> Run:
-    """Runs the loop in threads for a time."""
-    results: list[list[float]] = [[] for _ in range(threads)]
-    deadline = time.perf_counter() + seconds
-    started = time.perf_counter()
-
-    def work(number: int) -> None:
-        results[number] = loop(number, lambda: time.perf_counter() >= deadline)
-
-    _in_threads(work, threads)
-    return _run([t for times in results for t in times], time.perf_counter() - started)
+    in_threads(work, threads)
+    return calls.run()
 
 
-def _in_threads(work: Callable[[int], None], threads: int) -> None:
+class Calls:
+    """Collects times; threads may share it."""
+
+    def __init__(self) -> None:
+        self._pairs: list[tuple[float, float]] = []
+
+    def timed(self, call: Callable[[Any], Any], request: Any) -> Any:
+        """Makes the call and notes how long it took."""
+        began = time.perf_counter()
+        response = call(request)
+        self._pairs.append((began, time.perf_counter() - began))
+        return response
+
+    def run(self, found: NDArray[np.int64] | None = None) -> Run:
+        """What was collected."""
+        starts, times = np.array(self._pairs).reshape(-1, 2).T
+        seconds = float((starts + times).max() - starts.min()) if len(starts) else 0.0
+        return Run(times, starts, seconds, np.empty((0, load.HITS), np.int64) if found is None else found)
+
+
+def in_threads(work: Callable[[int], None], threads: int) -> None:
+    """Runs `work(number)` in so many threads; raises what the first that failed raised."""
     failures: list[BaseException] = []
 
     def guarded(number: int) -> None:
@@ -152,10 +180,6 @@ def _in_threads(work: Callable[[int], None], threads: int) -> None:
         raise failures[0]
 
 
-def _run(times: list[float], seconds: float) -> Run:
-    return Run(np.array(times), seconds, np.empty((0, load.HITS), dtype=np.int64))
-
-
 def post_inputs(address: str, path: str, prefix: str, first: int, last: int, threads: int) -> Run:
     """Loads vectors `first` to `last` of a .npy file in batches; the messages are made before the clock starts."""
     vectors = np.load(path, mmap_mode="r")[first:last]
@@ -167,7 +191,7 @@ def _share(
     requests: list[Any], stub: Callable[[grpc.Channel], Callable[[Any], Any]], address: str, threads: int
 ) -> Run:
     """Threads take the next request until none is left."""
-    times: list[float] = []
+    calls = Calls()
     left = iter(requests)
     lock = threading.Lock()
 
@@ -179,13 +203,10 @@ def _share(
                     request = next(left, None)
                 if request is None:
                     return
-                begun = time.perf_counter()
-                expect(call(request))
-                times.append(time.perf_counter() - begun)
+                expect(calls.timed(call, request))
 
-    started = time.perf_counter()
-    _in_threads(work, threads)
-    return _run(times, time.perf_counter() - started)
+    in_threads(work, threads)
+    return calls.run()
 
 
 def post_annotations(address: str, first: int, calls: int, size: int, inputs: int, threads: int) -> Run:
