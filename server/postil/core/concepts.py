@@ -194,8 +194,8 @@ def _duplicates(posted: Sequence[Concept], there: Mapping[str, ConceptRecord]) -
     named = [f"{ids.at('concepts', i)} {one.id!r}" for i, one in enumerate(posted) if one.id in there]
     more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     return _refuse(
-        f"Duplicate concept id: {', '.join(named[:_NAMED])}{more} exist already, so nothing was added. "
-        "Leave them out, or change them with PatchConcepts."
+        f"Duplicate concept ids, already in the app: {', '.join(named[:_NAMED])}{more}. "
+        "Nothing was added; leave them out, or change them with PatchConcepts."
     )
 
 
