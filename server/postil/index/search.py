@@ -1,0 +1,199 @@
+"""Answers one search over an immutable view of a space: candidates by the plan, then exact distances, then the order.
+
+Every plan ends in `_answer`, which measures the candidates by subtraction. So a row's distance does not depend on the
+plan, an identical vector is at 0, and ties break by row.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pyroaring import BitMap
+
+from postil.index import planner
+from postil.index.base import Metric, Neighbours, Plan
+from postil.index.distance import Query, Spread
+from postil.index.part import Part, Places, Rows, members
+
+# Vectors are gathered and measured this many numbers at a time, so that a large answer costs no large memory.
+_CHUNK = 1 << 20
+
+
+class View(NamedTuple):
+    """Everything a search needs, at one moment."""
+
+    parts: tuple[Part, ...] = ()
+    shape: planner.Shape = planner.Shape(0, 0, 0, 0)
+    spread: Spread = Spread()
+
+    @classmethod
+    def of(cls, parts: tuple[Part, ...]) -> View:
+        """The view of these parts."""
+        live = graph_rows = graphs = exact_rows = 0
+        spread = Spread()
+        for part in parts:
+            live += part.live
+            spread = spread.join(part.spread)
+            if part.graph is None:
+                exact_rows += len(part)
+            else:
+                graphs += 1
+                graph_rows += len(part)
+        return cls(parts, planner.Shape(live, graph_rows, graphs, exact_rows), spread)
+
+
+class _Found(NamedTuple):
+    """Candidates in one part. What was left out of it is no nearer than `reach`."""
+
+    part: Part
+    places: Places
+    distances: NDArray[np.floating]
+    reach: float = math.inf
+
+
+def run(
+    view: View, vector: NDArray[np.float32], k: int, metric: Metric, *, exact: bool, allow: BitMap | None
+) -> Neighbours:
+    """See `SpaceIndex.search`."""
+    query = Query(vector, metric, view.spread)
+    allowed = None if allow is None else len(allow)
+    choice = planner.choose(view.shape, k, exact=exact, graph_usable=query.graph_usable, allowed=allowed)
+    if choice.plan is Plan.GRAPH:
+        found = _walk(view, query, k, choice.width, allow)
+        if found is not None:
+            return _answer(query, found, k, Plan.GRAPH)
+        choice = planner.exact_choice(view.shape, allowed)
+    if choice.plan is Plan.EMPTY:
+        return Neighbours(np.empty(0, np.int64), np.empty(0, np.float32), Plan.EMPTY)
+    rows = None if allow is None else members(allow)
+    measure = _gather if choice.plan is Plan.GATHER else _scan
+    return _answer(query, [measure(part, query, rows) for part in view.parts], k, choice.plan)
+
+
+def _walk(view: View, query: Query, k: int, width: int, allow: BitMap | None) -> list[_Found] | None:
+    """Candidates from the graphs and the exact parts, or None when they may miss an answer.
+
+    Where dead or forbidden rows crowd out the rest, one wider walk is tried as long as it is cheaper than the exact
+    plan that would follow.
+    """
+    allowed = None if allow is None else len(allow)
+    while True:
+        found = [_walk_part(part, query, width, allow) for part in view.parts]
+        if _complete(found, min(k, view.shape.live)):
+            return found
+        width *= 4
+        if planner.walk_cost(view.shape, width) >= planner.exact_cost(view.shape, allowed):
+            return None
+
+
+def _walk_part(part: Part, query: Query, width: int, allow: BitMap | None) -> _Found:
+    """The nearest of one part, about `width` of them before the dead and the forbidden are left out."""
+    if part.graph is None:
+        found = _scan(part, query, None)
+        if allow is None:
+            return found
+        found = _nearest(found, width)
+    else:
+        found = _ask_graph(part, part.graph, query, min(width, len(part)))
+    places, distances = found.places, found.distances
+    if part.alive is not None and part.graph is not None:
+        keep = part.alive[places]
+        places, distances = places[keep], distances[keep]
+    if allow is not None:
+        keep = np.fromiter(map(allow.__contains__, part.rows[places].tolist()), np.bool_, len(places))
+        places, distances = places[keep], distances[keep]
+    return found._replace(places=places, distances=distances)
+
+
+def _ask_graph(part: Part, graph: object, query: Query, width: int) -> _Found:
+    """One HNSW walk. A graph that cannot reach `width` of its points (hnswlib then raises) has found nothing."""
+    try:
+        labels, distances = graph.knn_query(query.point, width, num_threads=1)  # type: ignore[attr-defined]
+    except RuntimeError:
+        return _Found(part, np.empty(0, np.int64), np.empty(0, np.float32), reach=-math.inf)
+    near = query.from_graph(distances[0])
+    return _Found(part, labels[0].view(np.int64), near, math.inf if width == len(part) else float(near[-1]))
+
+
+def _nearest(found: _Found, width: int) -> _Found:
+    """The `width` nearest candidates of a part."""
+    if len(found.places) <= width:
+        return found
+    best = np.argpartition(found.distances, width - 1)[:width]
+    distances = found.distances[best]
+    return _Found(found.part, found.places[best], distances, float(distances.max()))
+
+
+def _complete(found: list[_Found], k: int) -> bool:
+    """At least k candidates are nearer than anything left out; where ties reach that far, rows would have to decide."""
+    reach = min((item.reach for item in found), default=math.inf)
+    if reach == math.inf:
+        return True
+    return sum(int(np.count_nonzero(item.distances < reach)) for item in found) >= k
+
+
+def _kth(found: list[_Found], k: int) -> float:
+    """The k-th smallest distance, infinite when there are fewer."""
+    distances = np.concatenate([item.distances for item in found]) if len(found) > 1 else found[0].distances
+    return math.inf if len(distances) < k else float(np.partition(distances, k - 1)[k - 1])
+
+
+def _scan(part: Part, query: Query, rows: Rows | None) -> _Found:
+    """Distances of every live row, or of those among `rows`."""
+    if query.wide:
+        return _gather(part, query, rows)
+    distances = query.approximate(part.matrix, part.lengths)
+    if rows is not None:
+        places = part.find(rows)
+    elif part.alive is not None:
+        places = part.live_places()
+    else:
+        return _Found(part, np.arange(len(part)), distances)
+    return _Found(part, places, distances[places])
+
+
+def _gather(part: Part, query: Query, rows: Rows | None) -> _Found:
+    """Distances of the live rows among `rows`, reading only those vectors."""
+    places = part.live_places() if rows is None else part.find(rows)
+    distances: NDArray[np.floating] = np.empty(len(places), np.float64 if query.wide else np.float32)
+    for piece in _pieces(len(places), part.matrix.shape[1]):
+        matrix = part.matrix[places[piece]]
+        distances[piece] = query.exact(matrix) if query.wide else query.approximate(matrix, part.lengths[places[piece]])
+    return _Found(part, places, distances)
+
+
+def _answer(query: Query, found: list[_Found], k: int, plan: Plan) -> Neighbours:
+    """Measures the candidates that can be among the k nearest exactly, and orders them by (distance, row)."""
+    limit = math.inf
+    if sum(len(item.places) for item in found) > k:
+        limit = _kth(found, k)
+        limit += abs(limit) * 1e-6 + 2 * query.slack
+    rows: list[Rows] = []
+    distances: list[NDArray[np.float32]] = []
+    for part, places, near, _ in found:
+        chosen = places[near <= limit] if limit < math.inf else places
+        if len(chosen):
+            rows.append(part.rows[chosen])
+            distances.append(_measure(part, query, chosen))
+    all_rows = np.concatenate(rows) if rows else np.empty(0, np.int64)
+    all_distances = np.concatenate(distances) if distances else np.empty(0, np.float32)
+    order = np.lexsort((all_rows, all_distances))[:k]
+    return Neighbours(all_rows[order], all_distances[order], plan)
+
+
+def _measure(part: Part, query: Query, places: Places) -> NDArray[np.float32]:
+    """Exact distances, rounded to float32 [n]."""
+    out = np.empty(len(places), np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 a distance is infinite, and still in order by row
+        for piece in _pieces(len(places), part.matrix.shape[1]):
+            out[piece] = query.exact(part.matrix[places[piece]])
+    return out
+
+
+def _pieces(n: int, dim: int) -> list[slice]:
+    """0..n in slices of about `_CHUNK` numbers of this dimension."""
+    step = max(1, _CHUNK // dim)
+    return [slice(at, min(n, at + step)) for at in range(0, n, step)]
