@@ -43,11 +43,29 @@ def _add(own: DescriptorPool, file: FileDescriptor, added: set[str]) -> None:
     own.Add(proto)
 
 
+class _MethodsToo:
+    """A pool that finds the file of a method as well, which protobuf's native pool does not; tools ask for it."""
+
+    def __init__(self, own: DescriptorPool) -> None:
+        self._own = own
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:
+        """The file that declares a symbol. Raises KeyError."""
+        try:
+            return self._own.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            return self._own.FindServiceByName(service).FindMethodByName(method).containing_service.file
+
+
 def handlers(methods: Mapping[str, Method]) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
     """Path -> handler of the reflection service under both its names."""
     own = {method.service for method in methods.values()}
     names = sorted({*own, vendor.SERVICE, health.SERVICE_NAME, *_NAMES})
-    servicer = reflection.ReflectionServicer(names, pool=pool(methods))
+    servicer = reflection.ReflectionServicer(names, pool=_MethodsToo(pool(methods)))
 
     def behaviour(requests: Any, context: Any) -> Any:
         return servicer.ServerReflectionInfo(requests, context)
