@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -28,8 +29,9 @@ BLOCK = re.compile(r"^<!-- tested -->\n```(bash|python)\n(.*?)^```$", re.MULTILI
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 
 
-def test_readme_commands_run(server: Server, tmp_path: Path, photos: dict[str, bytes]) -> None:
+def test_readme_commands_run(start_server: Callable[..., Server], tmp_path: Path, photos: dict[str, bytes]) -> None:
     """The tested blocks, in order, as a reader would run them; only the port is that of the test's server."""
+    server = start_server()
     blocks = BLOCK.findall(README)
     assert {kind for kind, _ in blocks} == {"bash", "python"}
     for name, photo in zip(["cat.jpg", "cup.jpg", "another.jpg"], photos.values(), strict=False):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.doors import METHODS
 from support.external import ROOT, grpcurl
 from support.photos import photo
 from support.server import Server
@@ -46,13 +47,12 @@ def shell(request: pytest.FixtureRequest, server: Server) -> Shell:
 
 
 def test_lists_both_names_and_the_standard_services(server: Server) -> None:
-    listed = Shell(server, "").text("list.sh").split()
-    assert {"clarifai.api.V2", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} <= set(listed)
-    nouns = {
-        path.stem.removesuffix("_service").capitalize() for path in (ROOT / "protos/postil/v1").glob("*_service.proto")
-    }
-    assert {name.split(".")[-1].lower().rstrip("s") for name in listed if name.startswith("postil.v1.")} >= {
-        noun.lower() for noun in nouns - {"Feedback", "Status"}
+    listed = set(Shell(server, "").text("list.sh").split())
+    assert listed - {"grpc.reflection.v1.ServerReflection"} == {
+        "clarifai.api.V2",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+        *(method.service for method in METHODS.values()),
     }
 
 
@@ -62,6 +62,7 @@ def test_lists_both_names_and_the_standard_services(server: Server) -> None:
         ("postil.v1.Annotations", "rpc PostAnnotations"),
         ("clarifai.api.V2", "rpc PostAnnotationsSearches"),
         ("clarifai.api.V2.PostAnnotations", "PostAnnotationsRequest"),
+        ("postil.v1.Annotations.PostAnnotations", "PostAnnotationsRequest"),
         ("postil.v1.Hit", "float score = 1"),
     ],
 )
