@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import resource
 import threading
@@ -11,9 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media import corpus
 from PIL import Image
 
+from media import corpus
 from postil import errors
 from postil.media import pictures
 from postil.media.pictures import EMBED_SIDE, PictureLimits, PictureReader, crop, open_picture
@@ -54,8 +55,11 @@ def test_each_format_opens(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "kind"),
-    [("1", "PNG"), ("L", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG"), ("CMYK", "TIFF")]
-    + [("L", "JPEG"), ("RGBA", "WEBP"), ("P", "GIF"), ("LAB", "TIFF"), ("YCbCr", "TIFF"), ("P", "BMP"), ("L", "TIFF")],
+    [
+        *[("1", "PNG"), ("L", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("P", "BMP"), ("P", "GIF")],
+        *[("L", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "WEBP")],
+        *[("L", "TIFF"), ("CMYK", "TIFF"), ("LAB", "TIFF"), ("YCbCr", "TIFF")],
+    ],
 )
 def test_each_mode_comes_out_as_rgb(mode: str, kind: str) -> None:
     grey = Image.new("RGB", (40, 30), (0, 0, 0))
@@ -207,7 +211,17 @@ def test_a_truncated_picture_is_refused(kind: str) -> None:
         corpus.encode(Image.new("1", (10_000, 8_000)), "TIFF", compression="group4"),
         corpus.encode(Image.new("1", (10_000, 8_000)), "BMP"),
     ],
-    ids=["png-80mp", "png-900mp", "png-90mp", "png-huge", "gif-huge", "gif-72mp", "webp-256mp", "tiff-80mp", "bmp-80mp"],
+    ids=[
+        "png-80mp",
+        "png-900mp",
+        "png-90mp",
+        "png-huge",
+        "gif-huge",
+        "gif-72mp",
+        "webp-256mp",
+        "tiff-80mp",
+        "bmp-80mp",
+    ],
 )
 def test_bombs_are_refused_before_they_are_decoded(data: bytes) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -243,12 +257,8 @@ def test_damage_never_raises_anything_but_a_failure(kind: str, data: st.DataObje
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     content = content[: data.draw(st.integers(1, len(content)))]
-    try:
-        picture = PictureReader(PictureLimits(max_pixels=100_000)).open(bytes(content))
-    except errors.Failure as failure:
-        assert failure.details
-    else:
-        assert picture.image.mode == "RGB"
+    with contextlib.suppress(errors.Failure):
+        assert PictureReader(PictureLimits(max_pixels=100_000)).open(bytes(content)).image.mode == "RGB"
 
 
 def test_large_pictures_are_decoded_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
