@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from google.protobuf.internal import api_implementation
 
 from postil import logs
-from postil.access import Access, Open
+from postil.access import DEFAULT_APP, DEFAULT_USER, Access, Open
 from postil.config import Address, Config, ConfigError
 from postil.core.annotations import Annotations
 from postil.core.apps import Apps, Users
@@ -46,13 +47,17 @@ from postil.embed.onnx_model import UserModel
 from postil.embed.packaged import Unusable
 from postil.embed.registry import ModelRegistry
 from postil.index.base import Plan
+from postil.index.files import MANIFEST, Damaged, Folder
 from postil.index.manager import IndexManager
 from postil.media.fetch import Fetcher
 from postil.media.pictures import PictureReader
 from postil.metrics import Metrics
-from postil.store.lock import DirectoryInUse
+from postil.store.lock import DirectoryInUse, DirectoryLock
 from postil.store.migrations import NewerSchema
 from postil.store.sqlite import SqliteStore
+from postil.store.verify import verify as verify_store
+
+INDEX = "index"  # folder of the data directory; derived
 
 log = logs.get(__name__)
 
@@ -78,6 +83,7 @@ class App:
         self._config = config
         self._ready = threading.Event()
         self._closing = contextlib.ExitStack()
+        self._begin: Callable[[], None] = lambda: None  # work that waits for the index
         self.metrics = Metrics()
 
     def start(self) -> Listening:
@@ -94,7 +100,7 @@ class App:
         http = HttpDoor(routes.build(self._ready.is_set, self.metrics, store.blobs.path))
         on_stop(http.stop)
         http_at = Address(config.http.host, http.listen(config.http))
-        index = IndexManager(config.data_dir / "index", store)
+        index = _index(config.data_dir, store)
         on_stop(index.close)
         hosting = Hosting(config.public_url or f"http://{http_at}")
         rehost(store, hosting)
@@ -104,6 +110,7 @@ class App:
         dispatcher.admit(calls=False)
         grpc_at = Address(config.grpc.host, grpc.listen(config.grpc))
         index.start()
+        self._begin()
         dispatcher.admit(calls=True)
         grpc.set_ready(ready=True)
         self._ready.set()
@@ -119,13 +126,14 @@ class App:
         config, on_stop = self._config, self._closing.callback
         embedders = ModelRegistry(config.data_dir, config.embed_threads or os.cpu_count() or 1, user_models(config))
         on_stop(embedders.close)
-        downloads = Downloads(Fetcher(config.fetch_allow).fetch, store.blobs, hosting)
+        downloads = Downloads(Fetcher(map(str, config.fetch_allow)).fetch, store.blobs, hosting)
         opening = Opening(PictureReader())
         intake = Intake(store.blobs, embedders, hosting, opening)
         on_stop(intake.close)
         processing = Processing(store, intake, downloads)
         on_stop(processing.close)
         apps = Apps(store)
+        apps.resolve(DEFAULT_USER, DEFAULT_APP, create=True)
         access = Access(apps, Open())
         query_vectors = QueryVectors(embedders, downloads, opening)
         servicers = [
@@ -140,7 +148,7 @@ class App:
         ]
         limits = Limits(config.max_calls, config.max_inflight_mb << 20)
         self._gauges(store, index, limits)
-        processing.start()
+        self._begin = processing.start
         table = methods.table()
         return Dispatcher(table, rpc.handlers(servicers, table), access, limits, self.metrics)
 
@@ -157,6 +165,48 @@ class App:
         watch("postil_request_bytes_running", "Bytes of the requests worked on right now.", lambda: limits.bytes)
         watch("postil_store_sequence", "Newest durable change.", lambda: store.committed)
         watch("postil_index_sequence", "Newest change in the index.", lambda: index.applied)
+
+
+def verify_directory(data_dir: Path) -> Iterator[str]:
+    """What is wrong in the data directory of a stopped server, a sentence each: rows, media, then the index.
+
+    Raises:
+        DirectoryInUse, NewerSchema: It cannot be looked at.
+    """
+    lock = DirectoryLock(data_dir)
+    try:
+        sound = True
+        for finding in itertools.chain(verify_store(data_dir), _verify_index_files(data_dir / INDEX)):
+            sound = False
+            yield finding
+    finally:
+        lock.release()
+    if sound:
+        yield from _verify_index_rows(data_dir)
+
+
+def _verify_index_files(path: Path) -> Iterator[str]:
+    for manifest in sorted(path.glob(f"*/{MANIFEST}")):
+        folder = Folder(manifest.parent)
+        try:
+            folder.verify(entry for segment in folder.load().segments for entry in segment.files())
+        except Damaged as error:
+            yield f"The index is damaged: {error}. The next start reads it again from rows."
+
+
+def _verify_index_rows(data_dir: Path) -> Iterator[str]:
+    """Loads the index as a start would, and compares what it holds with the rows."""
+    with contextlib.closing(SqliteStore(data_dir)) as store, contextlib.closing(_index(data_dir, store)) as index:
+        index.start()
+        for record in store.read().all_spaces():
+            space, stored = index.space(record.row), store.read().count_vectors(record.row)
+            held = len(space) if space else 0
+            if held != stored:
+                yield f"The index of space {record.id} holds {held} vectors, the rows {stored}."
+
+
+def _index(data_dir: Path, store: SqliteStore) -> IndexManager:
+    return IndexManager(data_dir / INDEX, store)
 
 
 def user_models(config: Config) -> Sequence[UserModel]:

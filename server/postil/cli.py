@@ -118,7 +118,7 @@ def verify(**given: Any) -> None:
     from postil.app import App, verify_directory
 
     try:
-        findings = verify_directory(settings.data_dir)
+        findings = list(verify_directory(settings.data_dir))
     except App.refusals as error:
         _refuse(str(error))
     for line in findings:

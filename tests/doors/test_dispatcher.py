@@ -228,6 +228,16 @@ def test_overload_is_refused_and_room_comes_back(calls: int, size: int) -> None:
     door.call("PostAnnotations", request)  # there is room again
 
 
+def test_a_closed_gate_refuses() -> None:
+    door = dispatcher({"PostAnnotations": Spy(MultiAnnotationResponse())})
+    door.admit(calls=False)
+    with pytest.raises(Refused) as caught:
+        door.call("PostAnnotations", b"")
+    assert caught.value.reason is Reason.UNAVAILABLE
+    door.admit(calls=True)
+    door.call("PostAnnotations", b"")
+
+
 def test_room_comes_back_after_errors() -> None:
     door = dispatcher({"PostAnnotations": Spy(RuntimeError("no"))}, limits=Limits(1, 100))
     for _ in range(3):

@@ -11,6 +11,7 @@ from postil.v1.app_service_pb2 import (
     DeleteAppRequest,
     GetAppRequest,
     ListAppsRequest,
+    PatchAppRequest,
     PatchAppsRequest,
     PostAppsRequest,
 )
@@ -36,6 +37,12 @@ class AppsServicer:
     def PatchApps(self, call: Call, request: PatchAppsRequest) -> Message | bytes:
         try:
             return self._apps.patch(call, request)
+        finally:
+            self._access.forget()
+
+    def PatchApp(self, call: Call, request: PatchAppRequest) -> Message | bytes:
+        try:
+            return self._apps.patch_one(call, request)
         finally:
             self._access.forget()
 

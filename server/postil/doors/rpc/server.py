@@ -3,7 +3,6 @@ reflection, health. A pool of threads works on calls; docs/adr/0002-grpc-server-
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ _CODES = {
     Reason.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
 _READERS = 8  # threads that answer reads; more only fight over the interpreter lock (benchmarks/server_kind.py)
+_NO_DEADLINE_S = 1e9  # grpcio tells the largest time there is when the caller set none
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -115,7 +115,7 @@ def _behaviour(dispatcher: Dispatcher, method: Method, readers: ThreadPoolExecut
 
     def behaviour(request: bytes, context: grpc.ServicerContext) -> bytes:
         remaining = context.time_remaining()
-        deadline = None if remaining == math.inf else time.monotonic() + remaining
+        deadline = time.monotonic() + remaining if remaining < _NO_DEADLINE_S else None
         try:
             return call(name, request, context.invocation_metadata(), deadline, context.is_active)
         except Refused as refused:
