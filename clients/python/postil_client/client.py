@@ -37,6 +37,7 @@ DEFAULT_TARGET = "127.0.0.1:18080"
 PAGE = 128  # items a list call brings; pages are fetched as they are needed
 
 Unit: TypeAlias = Literal["annotations", "inputs"]
+Metric: TypeAlias = Literal["euclidean", "cosine"]
 RequestT = TypeVar("RequestT", bound="_Request")
 RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
 ResponseT = TypeVar("ResponseT", bound=HasStatus)
@@ -44,6 +45,7 @@ ResponseT_co = TypeVar("ResponseT_co", bound=HasStatus, covariant=True)
 
 ValueT = TypeVar("ValueT")
 
+_METRICS = {"euclidean": search_pb2.Search.EUCLIDEAN_DISTANCE, "cosine": search_pb2.Search.COSINE_DISTANCE}
 _WAITING = frozenset({StatusCode.INPUT_PENDING, StatusCode.INPUT_IN_PROGRESS})
 
 
@@ -74,6 +76,8 @@ class SearchOptions(TypedDict, total=False):
     """Default 1, the best."""
     min_value: float
     """Leaves out hits with a lower score; default 0."""
+    metric: Metric
+    """"euclidean" (default) or "cosine"; they differ for vectors that are not of unit length."""
 
 
 class Client:
@@ -307,7 +311,8 @@ class Client:
             options: See `SearchOptions`; all the other searches take the same.
         """
         query = search_pb2.Query(ranks=ranks, filters=options.get("filters", ()))
-        searches = [search_pb2.Search(query=query, min_value=options.get("min_value", 0.0))]
+        metric = _METRICS[options.get("metric", "euclidean")]
+        searches = [search_pb2.Search(query=query, min_value=options.get("min_value", 0.0), metric=metric)]
         pagination = common_pb2.Pagination(page=options.get("page", 1), per_page=options.get("top", 10))
         if options.get("unit") == "inputs":
             inputs = search_service_pb2.PostInputsSearchesRequest(searches=searches, pagination=pagination)
