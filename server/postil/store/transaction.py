@@ -59,7 +59,8 @@ class SqliteTransaction(InputWrites, AnnotationWrites, ConceptWrites, VectorWrit
 
     def _check_present(self, table: str, app: int, rows: Sequence[int]) -> None:
         """Rows from before the op must be in the app. Those reserved in it cannot have been deleted by others."""
-        old = distinct_ints(row for row in rows if row <= self._before[table])
+        before, last = self._before[table], self._counters.peek(table)
+        old = distinct_ints(row for row in rows if not before < row <= last)
         if not old:
             return
         found = select_in(self._connection, f"SELECT row FROM {table} WHERE +app = ? AND row IN ({{}})", old, (app,))

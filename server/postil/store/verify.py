@@ -80,7 +80,8 @@ _RULES = (
     (
         "The change feed has gaps: {} changes between {} and {}, the newest committed being {}.",
         (
-            "SELECT n, first, last, newest FROM (SELECT count(*) AS n, min(seq) AS first, max(seq) AS last FROM changes)"
+            "SELECT n, first, last, newest"
+            " FROM (SELECT count(*) AS n, min(seq) AS first, max(seq) AS last FROM changes)"
             " CROSS JOIN (SELECT changes AS newest FROM counters)"
             " WHERE n > 0 AND (n <> last - first + 1 OR last <> newest)"
         ),
