@@ -37,7 +37,7 @@ class PostAppsRequest(google.protobuf.message.Message):
 
     @property
     def apps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.app_pb2.App]:
-        """1 to 128 of them, each with an id; none or more: CONN_INVALID_REQUEST."""
+        """1 to 128 of them; none or more: CONN_INVALID_REQUEST."""
 
     def __init__(
         self,
@@ -161,9 +161,9 @@ class ListAppsRequest(google.protobuf.message.Message):
     per_page: builtins.int
     """Items on a page, 1 to 1000; 0 means 128. More: CONN_INVALID_REQUEST."""
     name: builtins.str
-    """Only apps whose name contains this. Not built yet: CONN_INVALID_REQUEST."""
+    """Only apps whose name contains this, ignoring case; at most 256 characters."""
     sort_ascending: builtins.bool
-    """Direction of sort_by. Not used by this server."""
+    """Ascending instead of descending, with sort_by."""
     sort_by_name: builtins.bool
     """By name."""
     sort_by_modified_at: builtins.bool
@@ -171,23 +171,23 @@ class ListAppsRequest(google.protobuf.message.Message):
     sort_by_created_at: builtins.bool
     """By creation."""
     sort_by_star_count: builtins.bool
-    """By number of stars."""
+    """Not supported: CONN_INVALID_REQUEST."""
     sort_by_id: builtins.bool
     """By id."""
     sort_by_relevance: builtins.bool
-    """By how well `search` matches."""
+    """Not supported: CONN_INVALID_REQUEST."""
     query: builtins.str
-    """Only apps that match this text. Not built yet: CONN_INVALID_REQUEST."""
+    """The same as search."""
     featured_only: builtins.bool
-    """Only featured apps. Not used by this server."""
+    """Not supported: CONN_INVALID_REQUEST."""
     starred_only: builtins.bool
-    """Only starred apps. Not used by this server."""
+    """Not supported: CONN_INVALID_REQUEST."""
     id: builtins.str
-    """Only apps whose id contains this. Not built yet: CONN_INVALID_REQUEST."""
+    """Only apps whose id contains this, ignoring case; at most 256 characters."""
     search: builtins.str
-    """Only apps that match this text. Not built yet: CONN_INVALID_REQUEST."""
+    """Only apps with this in id, name or description, ignoring case; at most 256 characters."""
     template_only: builtins.bool
-    """Only templates. Not used by this server."""
+    """Not supported: CONN_INVALID_REQUEST."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """Whose: user_id, where empty or "me" is the caller. app_id is ignored."""
@@ -198,7 +198,7 @@ class ListAppsRequest(google.protobuf.message.Message):
 
     @property
     def visibility(self) -> postil.v1.common_pb2.Visibility:
-        """Only apps that these may see. Not used by this server."""
+        """Only apps that these may see: all are PRIVATE. Another: CONN_INVALID_REQUEST."""
 
     def __init__(
         self,
@@ -241,20 +241,20 @@ class PatchAppsRequest(google.protobuf.message.Message):
     METADATA_ACTION_FIELD_NUMBER: builtins.int
     REINDEX_FIELD_NUMBER: builtins.int
     action: builtins.str
-    """"merge", "overwrite" or "remove". Another: CONN_INVALID_REQUEST."""
+    """"merge" (default) or "overwrite". Another: CONN_INVALID_REQUEST."""
     reindex: builtins.bool
-    """Compute vectors anew after a change of workflow. Not used by this server."""
+    """Not supported, the index looks after itself: CONN_INVALID_REQUEST."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """Whose: user_id, where empty or "me" is the caller. app_id is ignored."""
 
     @property
     def apps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.app_pb2.App]:
-        """Each with its id and what changes."""
+        """1 to 128 of them, each with its id and what changes; none or more: CONN_INVALID_REQUEST."""
 
     @property
     def metadata_action(self) -> postil.v1.common_pb2.PatchAction:
-        """How metadata is patched. Not used by this server."""
+        """How metadata is patched; absent: as action says."""
 
     def __init__(
         self,
@@ -282,20 +282,20 @@ class PatchAppRequest(google.protobuf.message.Message):
     METADATA_ACTION_FIELD_NUMBER: builtins.int
     REINDEX_FIELD_NUMBER: builtins.int
     action: builtins.str
-    """"merge", "overwrite" or "remove". Another: CONN_INVALID_REQUEST."""
+    """"merge" (default) or "overwrite". Another: CONN_INVALID_REQUEST."""
     reindex: builtins.bool
-    """Compute vectors anew after a change of workflow. Not used by this server."""
+    """Not supported, the index looks after itself: CONN_INVALID_REQUEST."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
 
     @property
     def app(self) -> postil.v1.app_pb2.App:
-        """What changes."""
+        """What changes; its id is that of user_app_id."""
 
     @property
     def metadata_action(self) -> postil.v1.common_pb2.PatchAction:
-        """How metadata is patched. Not used by this server."""
+        """How metadata is patched; absent: as action says."""
 
     def __init__(
         self,

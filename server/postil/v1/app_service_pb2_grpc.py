@@ -73,7 +73,7 @@ class AppsServicer(object):
     """
 
     def PostApps(self, request, context):
-        """Creates apps, all or none. A taken id: DATABASE_DUPLICATE_KEY.
+        """Creates 1 to 128 apps, all or none. A taken id: DATABASE_DUPLICATE_KEY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,21 +87,21 @@ class AppsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListApps(self, request, context):
-        """The apps of a user, in order of creation.
+        """The apps of a user, in order of creation unless asked otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchApps(self, request, context):
-        """Changes several apps.
+        """Changes 1 to 128 apps, all or none. Not there: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchApp(self, request, context):
-        """Changes one app. Not built yet: answers UNIMPLEMENTED.
+        """Changes one app. Not there: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -184,19 +184,19 @@ class AppsStub(typing.Generic[_AppsPostAppsType, _AppsGetAppType, _AppsListAppsT
     ], channel: grpc.aio.Channel) -> None: ...
 
     PostApps: _AppsPostAppsType
-    """Creates apps, all or none. A taken id: DATABASE_DUPLICATE_KEY."""
+    """Creates 1 to 128 apps, all or none. A taken id: DATABASE_DUPLICATE_KEY."""
 
     GetApp: _AppsGetAppType
     """One app. Not there, or not yours: CONN_DOES_NOT_EXIST."""
 
     ListApps: _AppsListAppsType
-    """The apps of a user, in order of creation."""
+    """The apps of a user, in order of creation unless asked otherwise."""
 
     PatchApps: _AppsPatchAppsType
-    """Changes several apps."""
+    """Changes 1 to 128 apps, all or none. Not there: CONN_DOES_NOT_EXIST."""
 
     PatchApp: _AppsPatchAppType
-    """Changes one app. Not built yet: answers UNIMPLEMENTED."""
+    """Changes one app. Not there: CONN_DOES_NOT_EXIST."""
 
     DeleteApp: _AppsDeleteAppType
     """Deletes an app with everything in it. Not there, or not yours: CONN_DOES_NOT_EXIST."""
@@ -237,7 +237,7 @@ class AppsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.app_service_pb2.PostAppsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.app_service_pb2.MultiAppResponse, collections.abc.Awaitable[postil.v1.app_service_pb2.MultiAppResponse]]:
-        """Creates apps, all or none. A taken id: DATABASE_DUPLICATE_KEY."""
+        """Creates 1 to 128 apps, all or none. A taken id: DATABASE_DUPLICATE_KEY."""
 
     @abc.abstractmethod
     def GetApp(
@@ -253,7 +253,7 @@ class AppsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.app_service_pb2.ListAppsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.app_service_pb2.MultiAppResponse, collections.abc.Awaitable[postil.v1.app_service_pb2.MultiAppResponse]]:
-        """The apps of a user, in order of creation."""
+        """The apps of a user, in order of creation unless asked otherwise."""
 
     @abc.abstractmethod
     def PatchApps(
@@ -261,7 +261,7 @@ class AppsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.app_service_pb2.PatchAppsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.app_service_pb2.MultiAppResponse, collections.abc.Awaitable[postil.v1.app_service_pb2.MultiAppResponse]]:
-        """Changes several apps."""
+        """Changes 1 to 128 apps, all or none. Not there: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def PatchApp(
@@ -269,7 +269,7 @@ class AppsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.app_service_pb2.PatchAppRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.app_service_pb2.SingleAppResponse, collections.abc.Awaitable[postil.v1.app_service_pb2.SingleAppResponse]]:
-        """Changes one app. Not built yet: answers UNIMPLEMENTED."""
+        """Changes one app. Not there: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def DeleteApp(

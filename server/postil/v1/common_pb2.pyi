@@ -164,9 +164,7 @@ Global___Pagination: typing_extensions.TypeAlias = Pagination
 
 @typing.final
 class PatchAction(google.protobuf.message.Message):
-    """How App.metadata is patched: an operation at a path, and what to do where both sides have a value. Not used by this
-    server: metadata follows the request's action.
-    """
+    """How App.metadata is patched, whatever the request's action says for the rest."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -174,11 +172,11 @@ class PatchAction(google.protobuf.message.Message):
     MERGE_CONFLICT_RESOLUTION_FIELD_NUMBER: builtins.int
     PATH_FIELD_NUMBER: builtins.int
     op: builtins.str
-    """"overwrite", "delete" or "merge"."""
+    """"overwrite", "merge" (lists by id) or "delete". Another: METADATA_INVALID_PATCH_ARGUMENTS."""
     merge_conflict_resolution: builtins.str
-    """For "merge": "overwrite_by_id", "remove_by_id", "merge_by_id", "overwrite", "append" or "do_nothing"."""
+    """For "merge": only "merge_by_id", which is the default. Another: METADATA_INVALID_PATCH_ARGUMENTS."""
     path: builtins.str
-    """Where in the metadata, for example `tags[1].name`; empty: the whole."""
+    """Where in the metadata. Not built yet: METADATA_INVALID_PATCH_ARGUMENTS; empty: the whole."""
     def __init__(
         self,
         *,

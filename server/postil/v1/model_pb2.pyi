@@ -158,15 +158,15 @@ class Model(google.protobuf.message.Message):
     app_id: builtins.str
     """The app it belongs to; "main" for built-in ones. Set by the server."""
     display_name: builtins.str
-    """Name for people. The same as name."""
+    """Name for people. Not used by this server: see name."""
     user_id: builtins.str
     """Owner; "clarifai" for built-in ones. Set by the server."""
     model_type_id: builtins.str
-    """Kind of model, for example "visual-embedder", "text-embedder", "visual-classifier"."""
+    """Kind of model: "visual-embedder", "text-embedder" or "client-embedder" (a vector space of your own)."""
     description: builtins.str
     """What it does, for people."""
     notes: builtins.str
-    """Longer text for people. Stored only."""
+    """Longer text for people. Not used by this server."""
     is_starred: builtins.bool
     """Not used by this server."""
     star_count: builtins.int
@@ -174,9 +174,9 @@ class Model(google.protobuf.message.Message):
     task: builtins.str
     """What it does in one word. Not used by this server."""
     source: Global___Model.Source.ValueType
-    """Where it runs. Always HOSTED here."""
+    """Where it runs. Not used by this server."""
     creator: builtins.str
-    """Who made it, for people."""
+    """Who made it, for people. Not used by this server."""
     version_count: builtins.int
     """Number of versions."""
     billing_type: Global___Model.BillingType.ValueType
@@ -199,11 +199,11 @@ class Model(google.protobuf.message.Message):
 
     @property
     def visibility(self) -> postil.v1.common_pb2.Visibility:
-        """Who may see it; PUBLIC for built-in ones."""
+        """Who may see it: PUBLIC for built-in ones, PRIVATE for an app's own."""
 
     @property
     def metadata(self) -> google.protobuf.struct_pb2.Struct:
-        """JSON object of your own; stored and returned."""
+        """JSON object about it. Not used by this server."""
 
     @property
     def modified_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -243,7 +243,7 @@ class Model(google.protobuf.message.Message):
 
     @property
     def image(self) -> postil.v1.image_pb2.Image:
-        """A picture to show for it. Stored only."""
+        """A picture to show for it. Not used by this server."""
 
     @property
     def featured_order(self) -> google.protobuf.wrappers_pb2.Int32Value:
@@ -318,7 +318,7 @@ class OutputInfo(google.protobuf.message.Message):
 
     @property
     def params(self) -> google.protobuf.struct_pb2.Struct:
-        """Parameters of its kind."""
+        """Parameters of its kind. Not used by this server."""
 
     @property
     def params_specs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ModelTypeField]:
@@ -808,7 +808,7 @@ class ModelVersion(google.protobuf.message.Message):
     user_id: builtins.str
     """Owner. Set by the server."""
     license: builtins.str
-    """Licence of the weights, as an SPDX id where there is one."""
+    """Licence of the weights. Not used by this server."""
     train_log: builtins.str
     """What training had to say. Not used by this server."""
     num_threads: builtins.int
@@ -827,7 +827,7 @@ class ModelVersion(google.protobuf.message.Message):
 
     @property
     def visibility(self) -> postil.v1.common_pb2.Visibility:
-        """Who may see it. Stored only."""
+        """Who may see it; the same as the model's."""
 
     @property
     def modified_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -835,7 +835,7 @@ class ModelVersion(google.protobuf.message.Message):
 
     @property
     def metadata(self) -> google.protobuf.struct_pb2.Struct:
-        """JSON object of your own; stored and returned."""
+        """JSON object about it: `dimensions`, the length of the vectors that an embedder gives."""
 
     @property
     def output_info(self) -> Global___OutputInfo:

@@ -114,9 +114,9 @@ class GetModelRequest(google.protobuf.message.Message):
     model_id: builtins.str
     """The model; built-in ones also by the well-known ids of public models."""
     version_id: builtins.str
-    """Its version; empty: the latest."""
+    """Its version; empty: the latest. Another than it has: CONN_DOES_NOT_EXIST."""
     language: builtins.str
-    """Language of concept names; default the app's own."""
+    """Language of concept names. Not used by this server."""
     trained_before: builtins.bool
     """Only when a trained version exists. Not used by this server."""
     @property
@@ -175,7 +175,7 @@ Global___SingleModelResponse: typing_extensions.TypeAlias = SingleModelResponse
 
 @typing.final
 class ListModelsRequest(google.protobuf.message.Message):
-    """Asks for models. A filter that is not built yet and that has a value is refused with CONN_INVALID_REQUEST."""
+    """Asks for models. Filters must all hold."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -217,47 +217,49 @@ class ListModelsRequest(google.protobuf.message.Message):
     per_page: builtins.int
     """Items on a page, 1 to 1000; 0 means 128. More: CONN_INVALID_REQUEST."""
     name: builtins.str
-    """Only models with this text in their name."""
+    """Only models with this in id or name, ignoring case; with `*`, which stands for any run of characters, the whole
+    must match. At most 256 characters.
+    """
     model_type_id: builtins.str
     """Only models of this kind."""
     trained_only: builtins.bool
-    """Only models with a trained version."""
+    """Only models with a trained version: all are."""
     sort_ascending: builtins.bool
-    """Direction of sort_by. Not used by this server."""
+    """Ascending instead of descending, with sort_by."""
     sort_by_name: builtins.bool
     """By name."""
     sort_by_num_inputs: builtins.bool
-    """By number of inputs trained on."""
+    """Not supported: MODEL_INVALID_REQUEST."""
     sort_by_modified_at: builtins.bool
     """By last change."""
     sort_by_created_at: builtins.bool
     """By creation."""
     sort_by_star_count: builtins.bool
-    """By number of stars."""
+    """Not supported: MODEL_INVALID_REQUEST."""
     sort_by_relevance: builtins.bool
-    """By how well `search` matches."""
+    """Not supported: MODEL_INVALID_REQUEST."""
     query: builtins.str
-    """Only models that match this text."""
+    """The same as search."""
     license: builtins.str
-    """Only models under this licence."""
+    """Not supported: MODEL_INVALID_REQUEST."""
     featured_only: builtins.bool
-    """Only featured models. Not used by this server."""
+    """Not supported: MODEL_INVALID_REQUEST."""
     starred_only: builtins.bool
-    """Only starred models. Not used by this server."""
+    """Not supported: MODEL_INVALID_REQUEST."""
     filter_by_user_id: builtins.bool
     """Only models of the user in user_app_id."""
     dont_fetch_from_main: builtins.bool
     """Leave out the built-in models."""
     bookmark: builtins.bool
-    """Only bookmarked models. Not used by this server."""
+    """Not supported: MODEL_INVALID_REQUEST."""
     search: builtins.str
-    """Only models that match this text."""
+    """Only models with this in id, name or description, ignoring case; at most 256 characters."""
     source: builtins.int
-    """Only models that run there, as a number of Model.Source."""
+    """A number of Model.Source. Not supported: MODEL_INVALID_REQUEST."""
     creator: builtins.str
-    """Only models made by this one."""
+    """Not supported: MODEL_INVALID_REQUEST."""
     min_replicas: builtins.int
-    """Only models with this many running. Not used by this server."""
+    """Not supported: MODEL_INVALID_REQUEST."""
     show_replicas: builtins.bool
     """Fill in replica_count. Not used by this server."""
     @property
@@ -274,11 +276,11 @@ class ListModelsRequest(google.protobuf.message.Message):
 
     @property
     def toolkits(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Only models made with one of these."""
+        """Not supported: MODEL_INVALID_REQUEST."""
 
     @property
     def use_cases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Only models good for one of these."""
+        """Not supported: MODEL_INVALID_REQUEST."""
 
     @property
     def additional_fields(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -286,7 +288,7 @@ class ListModelsRequest(google.protobuf.message.Message):
 
     @property
     def languages(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Only models that know one of these."""
+        """Not supported: MODEL_INVALID_REQUEST."""
 
     @property
     def model_version_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -294,7 +296,7 @@ class ListModelsRequest(google.protobuf.message.Message):
 
     @property
     def visibility(self) -> postil.v1.common_pb2.Visibility:
-        """Only models that these may see. Not used by this server."""
+        """Only models that these may see. ORG: MODEL_INVALID_REQUEST."""
 
     def __init__(
         self,
@@ -622,7 +624,7 @@ class ListModelVersionsRequest(google.protobuf.message.Message):
     per_page: builtins.int
     """Items on a page, 1 to 1000; 0 means 128. More: CONN_INVALID_REQUEST."""
     trained_only: builtins.bool
-    """Only trained versions. Default false."""
+    """Only trained versions: all are."""
     sort_ascending: builtins.bool
     """Direction of sort_by. Not used by this server."""
     sort_by_status_code: builtins.bool
@@ -634,14 +636,14 @@ class ListModelVersionsRequest(google.protobuf.message.Message):
     sort_by_created_at: builtins.bool
     """By creation."""
     min_replicas: builtins.int
-    """Only versions with this many running. Not used by this server."""
+    """Not supported: MODEL_INVALID_REQUEST."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
 
     @property
     def concept_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Only versions that know all of these concepts. Not used by this server."""
+        """Not supported: MODEL_INVALID_REQUEST."""
 
     def __init__(
         self,

@@ -125,7 +125,7 @@ class ModelsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """One model. Not there: CONN_DOES_NOT_EXIST.
+        """One model, by id, version id, or well-known id; the app's own come first. Not there: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,7 +139,7 @@ class ModelsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Models of the app and the built-in ones.
+        """The app's own models (vector spaces that clients named), then the built-in ones, unless asked otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,7 +188,7 @@ class ModelsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListModelVersions(self, request, context):
-        """Versions of a model, newest first.
+        """Versions of a model; each has one so far.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -401,13 +401,13 @@ class ModelsStub(typing.Generic[_ModelsPostModelOutputsType, _ModelsGetModelType
     """Predicts for 1 to 128 inputs; one output each, in order. Not built yet: answers UNIMPLEMENTED."""
 
     GetModel: _ModelsGetModelType
-    """One model. Not there: CONN_DOES_NOT_EXIST."""
+    """One model, by id, version id, or well-known id; the app's own come first. Not there: CONN_DOES_NOT_EXIST."""
 
     GetModelOutputInfo: _ModelsGetModelOutputInfoType
     """One model with the concepts it knows. Not built yet: answers UNIMPLEMENTED."""
 
     ListModels: _ModelsListModelsType
-    """Models of the app and the built-in ones."""
+    """The app's own models (vector spaces that clients named), then the built-in ones, unless asked otherwise."""
 
     PostModelsSearches: _ModelsPostModelsSearchesType
     """Models whose name matches a pattern. Not built yet: answers UNIMPLEMENTED."""
@@ -428,7 +428,7 @@ class ModelsStub(typing.Generic[_ModelsPostModelOutputsType, _ModelsGetModelType
     """One version of a model. Not there: CONN_DOES_NOT_EXIST."""
 
     ListModelVersions: _ModelsListModelVersionsType
-    """Versions of a model, newest first."""
+    """Versions of a model; each has one so far."""
 
     PostModelVersions: _ModelsPostModelVersionsType
     """Trains a model in the background; poll GetModelVersion. Not built yet: answers UNIMPLEMENTED."""
@@ -522,7 +522,7 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.model_service_pb2.SingleModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.SingleModelResponse]]:
-        """One model. Not there: CONN_DOES_NOT_EXIST."""
+        """One model, by id, version id, or well-known id; the app's own come first. Not there: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def GetModelOutputInfo(
@@ -538,7 +538,7 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.model_service_pb2.MultiModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiModelResponse]]:
-        """Models of the app and the built-in ones."""
+        """The app's own models (vector spaces that clients named), then the built-in ones, unless asked otherwise."""
 
     @abc.abstractmethod
     def PostModelsSearches(
@@ -594,7 +594,7 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.ListModelVersionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.model_service_pb2.MultiModelVersionResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiModelVersionResponse]]:
-        """Versions of a model, newest first."""
+        """Versions of a model; each has one so far."""
 
     @abc.abstractmethod
     def PostModelVersions(

@@ -107,6 +107,7 @@ class _StatusCodeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     MODEL_INVALID_ARGUMENT: _StatusCode.ValueType  # 21202
     """Something in the model is wrong; details say what."""
     MODEL_INVALID_REQUEST: _StatusCode.ValueType  # 21203
+    """The request for models makes no sense or asks for what is not supported."""
     MODEL_EVALUATED: _StatusCode.ValueType  # 21300
     MODEL_EVALUATING: _StatusCode.ValueType  # 21301
     MODEL_NOT_EVALUATED: _StatusCode.ValueType  # 21302
@@ -179,7 +180,10 @@ class _StatusCodeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     ANNOTATION_TRACK_APPROVED: _StatusCode.ValueType  # 24303
     ANNOTATION_TRACK_FAILED: _StatusCode.ValueType  # 24304
     METADATA_INVALID_PATCH_ARGUMENTS: _StatusCode.ValueType  # 24900
-    """Metadata."""
+    """Metadata.
+
+    The way metadata is to be patched is not supported.
+    """
     METADATA_PARSING_ISSUE: _StatusCode.ValueType  # 24901
     METADATA_MANIPULATION_ISSUE: _StatusCode.ValueType  # 24902
     TRAINER_JOB_STATE_NONE: _StatusCode.ValueType  # 25000
@@ -644,6 +648,7 @@ MODEL_PERMISSION_DENIED: StatusCode.ValueType  # 21201
 MODEL_INVALID_ARGUMENT: StatusCode.ValueType  # 21202
 """Something in the model is wrong; details say what."""
 MODEL_INVALID_REQUEST: StatusCode.ValueType  # 21203
+"""The request for models makes no sense or asks for what is not supported."""
 MODEL_EVALUATED: StatusCode.ValueType  # 21300
 MODEL_EVALUATING: StatusCode.ValueType  # 21301
 MODEL_NOT_EVALUATED: StatusCode.ValueType  # 21302
@@ -716,7 +721,10 @@ ANNOTATION_TRACK_PENDING: StatusCode.ValueType  # 24302
 ANNOTATION_TRACK_APPROVED: StatusCode.ValueType  # 24303
 ANNOTATION_TRACK_FAILED: StatusCode.ValueType  # 24304
 METADATA_INVALID_PATCH_ARGUMENTS: StatusCode.ValueType  # 24900
-"""Metadata."""
+"""Metadata.
+
+The way metadata is to be patched is not supported.
+"""
 METADATA_PARSING_ISSUE: StatusCode.ValueType  # 24901
 METADATA_MANIPULATION_ISSUE: StatusCode.ValueType  # 24902
 TRAINER_JOB_STATE_NONE: StatusCode.ValueType  # 25000

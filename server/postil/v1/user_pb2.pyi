@@ -22,9 +22,7 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
 class User(google.protobuf.message.Message):
-    """A person or a program that owns apps. Only id and created_at mean something here; the rest is kept for clients that
-    read it.
-    """
+    """A person or a program that owns apps. Only id means something here; the rest is there for clients that read it."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -80,7 +78,7 @@ class User(google.protobuf.message.Message):
     """Not used by this server."""
     @property
     def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When the user was first seen. Set by the server."""
+        """When the user was first seen. Not used by this server."""
 
     @property
     def date_gdpr_consent(self) -> google.protobuf.timestamp_pb2.Timestamp:

@@ -47,7 +47,7 @@ class UsersServicer(object):
     """
 
     def GetUser(self, request, context):
-        """One user. Not there, or not yours to see: CONN_DOES_NOT_EXIST.
+        """One user: on a server without keys whoever is named, for there is no register of users.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

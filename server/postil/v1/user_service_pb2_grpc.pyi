@@ -61,7 +61,7 @@ class UsersStub(typing.Generic[_UsersGetUserType]):
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetUser: _UsersGetUserType
-    """One user. Not there, or not yours to see: CONN_DOES_NOT_EXIST."""
+    """One user: on a server without keys whoever is named, for there is no register of users."""
 
 UsersAsyncStub: typing_extensions.TypeAlias = UsersStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -79,6 +79,6 @@ class UsersServicer(metaclass=abc.ABCMeta):
         request: postil.v1.user_service_pb2.GetUserRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.user_service_pb2.SingleUserResponse, collections.abc.Awaitable[postil.v1.user_service_pb2.SingleUserResponse]]:
-        """One user. Not there, or not yours to see: CONN_DOES_NOT_EXIST."""
+        """One user: on a server without keys whoever is named, for there is no register of users."""
 
 def add_UsersServicer_to_server(servicer: UsersServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
