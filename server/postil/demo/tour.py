@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -80,10 +83,10 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _post_photos(client: Client, photos: dict[str, object], progress: Progress) -> None:
+def _post_photos(client: Client, photos: dict[str, Path], progress: Progress) -> None:
     task = progress.add_task("posting photographs", total=len(photos))
     for name, path in photos.items():
-        client.add_pictures({name: path})  # type: ignore[dict-item]
+        client.add_pictures({name: path})
         progress.advance(task)
 
 
@@ -114,12 +117,8 @@ def _label(client: Client, digits: material.Digits, progress: Progress) -> None:
     progress.advance(task, len(sevens))
 
 
-def _face(photos: dict[str, object]) -> bytes:
-    import io
-
-    from PIL import Image
-
-    with Image.open(photos["cat"]) as picture:  # type: ignore[arg-type]
+def _face(photos: dict[str, Path]) -> bytes:
+    with Image.open(photos["cat"]) as picture:
         width, height = picture.size
         box = (int(width * 0.25), int(height * 0.1), int(width * 0.75), int(height * 0.75))
         out = io.BytesIO()
@@ -134,7 +133,7 @@ def _timed(question: str, kind: str, search: Callable[[], MultiSearchResponse], 
     hits = []
     for hit in response.hits:
         region = hit.annotation.data.regions
-        name = hit.input.id + (f" [{region[0].data.concepts[0].name}]" if region and region[0].data.concepts else "")
+        name = hit.input.id + (f" ({region[0].data.concepts[0].name})" if region and region[0].data.concepts else "")
         hits.append(f"{name} {hit.score:.2f}")
     return Found(question, kind, hits, took, remark)
 
