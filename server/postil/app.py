@@ -126,6 +126,7 @@ class App:
         config, on_stop = self._config, self._closing.callback
         embedders = ModelRegistry(config.data_dir, config.embed_threads or os.cpu_count() or 1, user_models(config))
         on_stop(embedders.close)
+        embedders.warm()  # beside the rest: a first picture should not wait for a model to load
         downloads = Downloads(Fetcher(map(str, config.fetch_allow)).fetch, store.blobs, hosting)
         opening = Opening(PictureReader())
         intake = Intake(store.blobs, embedders, hosting, opening)
