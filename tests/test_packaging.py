@@ -24,6 +24,10 @@ pytestmark = pytest.mark.timeout(300)  # pip works, and may download
 
 LIGHT = {"googleapis-common-protos", "grpcio", "pip", "postil", "protobuf", "setuptools", "typing-extensions"}
 
+OURS = {"postil", "postil_client", "benchmarks", *(path.stem for path in (ROOT / "tests").iterdir())}
+OPTIONAL_IN_TESTS = {"clarifai_grpc", "grpc_tools"}  # the tests that want them skip without
+PEERS = {"chromadb", "lancedb", "psycopg", "pgvector", "pymilvus"}  # measured when they are there
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -84,6 +88,9 @@ def test_what_is_imported_is_declared() -> None:
     assert undeclared(ROOT / "server/postil/v1", light) == {}
     assert undeclared(ROOT / "server/postil/demo", demo) == {}
     assert undeclared(ROOT / "server/postil", server, leave_out=ROOT / "server/postil/demo") == {}
+    tests = demo | names(one for one in project["dependency-groups"]["test"] if isinstance(one, str))
+    assert set(undeclared(ROOT / "tests", tests, leave_out=ROOT / "tests/programs")) <= OPTIONAL_IN_TESTS
+    assert set(undeclared(ROOT / "benchmarks", tests)) <= PEERS
 
 
 def names(requirements: Iterable[str]) -> set[str]:
@@ -98,7 +105,7 @@ def undeclared(folder: Path, declared: set[str], leave_out: Path | None = None) 
         if leave_out is not None and leave_out in path.parents:
             continue
         for name in top_level_imports(path):
-            own = name in sys.stdlib_module_names or name in {"postil", "postil_client"}
+            own = name in sys.stdlib_module_names or name in OURS
             if not own and not {canonicalize_name(one) for one in providers.get(name, ())} & declared:
                 found[name] = str(path.relative_to(ROOT))
     return found
