@@ -39,8 +39,7 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     yield start
     for one in running:
-        if one.process.poll() is None:
-            one.stop()
+        one.stop()
 
 
 @pytest.fixture(params=NAMES, ids=["own", "vendor"])

@@ -96,6 +96,13 @@ def _directory(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _file(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"{text!r} is not a file")
+    return path
+
+
 def _setting(default: Any, parse: Callable[[str], Any], text: str, metavar: str = "", *, many: bool = False) -> Any:
     """One row of the table. `many`: repeatable on the command line, separated by commas in the environment."""
     shown = {"parse": parse, "help": text, "metavar": metavar, "many": many}
@@ -130,8 +137,9 @@ class Config:
     max_message_mb: int = _setting(256, _count(1, 2047), "Largest request or response, in MiB.", "MIB")
     max_inflight_mb: int = _setting(1024, _count(1, 1_000_000), "Requests worked on at once, in MiB together.", "MIB")
     embed_threads: int = _setting(0, _count(0, 256), "Threads that embed; 0: as many as there are cores.", "N")
-    picture_model: str = _setting("", str, "ONNX picture encoder to use beside the built-in one.", "FILE")
-    text_model: str = _setting("", str, "ONNX text encoder to use beside the built-in one.", "FILE")
+    models: Path | None = _setting(
+        None, _file, "TOML file with a [[model]] table for each ONNX encoder of your own.", "FILE"
+    )
     drain_s: int = _setting(7, _count(0, 600), "Time for running calls to finish on SIGTERM, in seconds.", "SECONDS")
     log_level: str = _setting(
         "info", _choice("debug", "info", "warning", "error"), "Least severity logged; debug logs every call.", "LEVEL"
@@ -193,6 +201,6 @@ def reference() -> str:
     lines = ["| option | variable | default | meaning |", "|---|---|---|---|"]
     for row in settings():
         option = f"--{row.name.replace('_', '-')} {row.metadata['metavar']}".strip()
-        default = "" if row.default in ("", (), False) else f"`{row.default}`"
+        default = "" if row.default in ("", (), False, None) else f"`{row.default}`"
         lines.append(f"| `{option}` | `{PREFIX}{row.name.upper()}` | {default} | {row.metadata['help']} |")
     return "\n".join(lines) + "\n"

@@ -121,6 +121,7 @@ class Server:
         self._disconnect()
         self.process.kill()
         self.process.wait(STOP_S)
+        self._close_output()
         if restart:
             self._start()
 
@@ -136,12 +137,15 @@ class Server:
             self.process.wait()
             raise
         finally:
-            if self.process.stdout is not None:
-                self.process.stdout.close()
+            self._close_output()
 
     def tail(self, size: int = 8000) -> str:
         """The end of its log."""
         return self.log.read_text(errors="replace")[-size:]
+
+    def _close_output(self) -> None:
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def _disconnect(self) -> None:
         if self._channel is not None:

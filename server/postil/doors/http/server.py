@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from postil.config import Address, CannotListen
-
-_BACKLOG = 256
+from postil.config import Address
+from postil.doors import sockets
 
 
 class _Server(uvicorn.Server):
@@ -53,7 +52,7 @@ class HttpDoor:
         Raises:
             CannotListen: The address is taken, or not this machine's.
         """
-        self._socket = _bind(address)
+        self._socket = sockets.listen(address)
         self._thread = threading.Thread(target=self._run, args=(self._socket,), name="http", daemon=True)
         self._thread.start()
         port: int = self._socket.getsockname()[1]
@@ -69,21 +68,3 @@ class HttpDoor:
 
     def _run(self, listening: socket.socket) -> None:
         asyncio.run(self._server.serve(sockets=[listening]))
-
-
-def _bind(address: Address) -> socket.socket:
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from None
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(where)
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from None
-    return listening

@@ -13,6 +13,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from postil.config import Address, CannotListen
+from postil.doors import sockets
 from postil.doors.rpc import reflection, vendor
 from postil.doors.rpc.dispatcher import Dispatcher, Handler, Reason, Refused
 from postil.doors.rpc.methods import Method
@@ -24,6 +25,7 @@ _CODES = {
     Reason.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
 _READERS = 8  # threads that answer reads; more only fight over the interpreter lock (benchmarks/server_kind.py)
+_CANCEL_S = 0.5  # for cancelled calls to notice
 _NO_DEADLINE_S = 1e9  # grpcio tells the largest time there is when the caller set none
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -61,12 +63,14 @@ class RpcDoor:
         Raises:
             CannotListen: The address is taken, or not this machine's.
         """
+        # gRPC would print its own lines about a port that is taken, so it is tried first.
+        sockets.listen(address).close()
         try:
             port: int = self._server.add_insecure_port(str(address))
         except RuntimeError:
             port = 0
         if not port:
-            raise CannotListen(f"cannot listen on {address}: the port is in use or the address is not this machine's")
+            raise CannotListen(f"cannot listen on {address}: the address was taken a moment ago")
         self._server.start()
         return port
 
@@ -78,7 +82,8 @@ class RpcDoor:
     def stop(self, drain_s: float) -> None:
         """Says NOT_SERVING, takes no new calls, gives the running ones `drain_s` seconds, then cancels them."""
         self._health.enter_graceful_shutdown()
-        self._server.stop(drain_s).wait()
+        # grpcio also waits for threads whose calls it has cancelled; a handler that does not look must not hold us up.
+        self._server.stop(drain_s).wait(drain_s + _CANCEL_S)
 
 
 def build(dispatcher: Dispatcher, methods: Mapping[str, Method], limits: Limits) -> RpcDoor:
