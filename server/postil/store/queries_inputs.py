@@ -116,7 +116,7 @@ class InputQueries:
     def pending_of_job(self, app: int, job_id: str) -> list[InputRecord]:
         """Oldest first."""
         rows = self._connection.execute(
-            f"SELECT {INPUT} FROM inputs WHERE status IN (30001, 30003) AND app = ? AND job = ?"
+            f"SELECT {INPUT} FROM inputs WHERE status IN (30001, 30003) AND +app = ? AND job = ?"
             " ORDER BY created_us, row",
             (app, job_id),
         )
