@@ -8,6 +8,7 @@ name is refused, so that a file made with ill intent can at worst be called unre
 
 from __future__ import annotations
 
+import io
 import math
 import pickletools
 from collections.abc import Callable, Iterable
@@ -74,15 +75,19 @@ def _read_storages(file: BinaryIO, keys: Iterable[Any], wanted: set[_Storage]) -
     """Reads the raw numbers in the order of `keys`."""
     by_key = {storage.key: storage for storage in wanted}
     found: dict[str, Array] = {}
+    start = file.tell()
+    left = file.seek(0, io.SEEK_END) - start
+    file.seek(start)
     for key in keys:
-        storage = by_key.get(key)
+        storage = by_key.get(key) if isinstance(key, str) else None
         if storage is None:
             raise BadFile(f"storage {key!r} belongs to no tensor")
-        length = int.from_bytes(file.read(8), "little")
-        content = file.read(storage.length * storage.dtype.itemsize)
-        if length != storage.length or len(content) != length * storage.dtype.itemsize:
+        size = storage.length * storage.dtype.itemsize
+        left -= 8 + size
+        # Before reading: a claimed length must not make room for what is not there.
+        if left < 0 or int.from_bytes(file.read(8), "little") != storage.length:
             raise BadFile(f"storage {key!r} is cut short")
-        found[key] = np.frombuffer(content, storage.dtype)
+        found[key] = np.frombuffer(file.read(size), storage.dtype)
     return found
 
 
@@ -143,6 +148,8 @@ class _Machine:
             "TUPLE": lambda: self.stack.append(tuple(self._since_mark())),
             "TUPLE1": lambda: self.stack.append((self.stack.pop(),)),
             "TUPLE2": lambda: self.stack.append((self.stack.pop(), self.stack.pop())[::-1]),
+            "TUPLE3": lambda: self.stack.append((self.stack.pop(), self.stack.pop(), self.stack.pop())[::-1]),
+            "APPEND": lambda: self._append(self.stack.pop()),
             "APPENDS": self._appends,
             "SETITEM": lambda: self._set(self.stack.pop(), self.stack.pop()),
             "SETITEMS": self._setitems,
@@ -160,6 +167,9 @@ class _Machine:
         while (top := self.stack.pop()) is not _MARK:
             items.append(top)
         return items[::-1]
+
+    def _append(self, item: Any) -> None:
+        self.stack[-1].append(item)
 
     def _appends(self) -> None:
         items = self._since_mark()
@@ -200,6 +210,10 @@ def _rebuild(arguments: Any, function: Any) -> Any:
     if function == _Name("torch._utils _rebuild_tensor_v2"):
         storage, offset, shape, strides = arguments[:4]
         counts = [offset, *shape, *strides]
-        if isinstance(storage, _Storage) and all(type(n) is int and n >= 0 for n in counts):
+        if isinstance(storage, _Storage) and len(shape) == len(strides) and all(map(_is_count, counts)):
             return _Tensor(storage, offset, tuple(shape), tuple(strides))
     raise BadFile("calls something that has no place in a file of weights")
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and number >= 0
