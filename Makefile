@@ -34,7 +34,7 @@ demo: $(STAMP)-demo ## start a server, post real pictures, label, search, show w
 
 # --- work on it -----------------------------------------------------------------------------------------------------
 
-install: $(STAMP)-server $(STAMP)-test $(STAMP)-verify ## install everything a contributor needs
+install: $(STAMP)-server $(STAMP)-test $(STAMP)-bench $(STAMP)-verify ## install everything a contributor needs
 
 test: $(STAMP)-test ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
@@ -51,7 +51,7 @@ fix-ruff: $(STAMP)-verify
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-verify-mypy: $(STAMP)-verify $(STAMP)-test
+verify-mypy: $(STAMP)-verify $(STAMP)-test $(STAMP)-bench
 	$(BIN)/mypy
 
 verify-protos: $(STAMP)-verify $(BUF)
@@ -77,10 +77,10 @@ verify-shell:
 protos: $(STAMP)-verify ## regenerate the stubs in server/postil/v1 from protos/
 	$(BIN)/python tools/protos.py $(ARGS)
 
-bench: $(STAMP)-test ## measure speed and memory against the floor; writes docs/benchmarks.md
+bench: $(STAMP)-bench ## measure speed and memory against the floor; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
-bench-peers: $(STAMP)-test ## the same load on other systems, those that are installed
+bench-peers: $(STAMP)-bench ## the same load on other systems, those that are installed
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 clean: ## remove the environment and every cache; data directories stay
@@ -100,7 +100,7 @@ $(STAMP)-server: $(STAMP)-venv pyproject.toml
 	@$(PIP) install --quiet --editable '.[server]'
 	@touch $@
 
-$(STAMP)-demo $(STAMP)-test $(STAMP)-verify: $(STAMP)-%: $(STAMP)-server
+$(STAMP)-demo $(STAMP)-test $(STAMP)-bench $(STAMP)-verify: $(STAMP)-%: $(STAMP)-server
 	@echo "installing what $* needs"
 	@$(PIP) install --quiet --editable '.[server]' --group $*  # together, so that versions fit together
 	@touch $@

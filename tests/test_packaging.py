@@ -83,14 +83,16 @@ def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     light = names(project["project"]["dependencies"])
     server = light | names(project["project"]["optional-dependencies"]["server"])
-    demo = server | names(one for one in project["dependency-groups"]["demo"] if isinstance(one, str))
+    groups = project["dependency-groups"]
+    demo, test, bench = (
+        names(one for one in groups[group] if isinstance(one, str)) for group in ("demo", "test", "bench")
+    )
     assert undeclared(ROOT / "clients/python", light) == {}
     assert undeclared(ROOT / "server/postil/v1", light) == {}
-    assert undeclared(ROOT / "server/postil/demo", demo) == {}
+    assert undeclared(ROOT / "server/postil/demo", server | demo) == {}
     assert undeclared(ROOT / "server/postil", server, leave_out=ROOT / "server/postil/demo") == {}
-    tests = demo | names(one for one in project["dependency-groups"]["test"] if isinstance(one, str))
-    assert set(undeclared(ROOT / "tests", tests, leave_out=ROOT / "tests/programs")) <= OPTIONAL_IN_TESTS
-    assert set(undeclared(ROOT / "benchmarks", tests)) <= PEERS
+    assert set(undeclared(ROOT / "tests", server | demo | test, leave_out=ROOT / "tests/programs")) <= OPTIONAL_IN_TESTS
+    assert set(undeclared(ROOT / "benchmarks", server | demo | bench)) <= PEERS
 
 
 def names(requirements: Iterable[str]) -> set[str]:
