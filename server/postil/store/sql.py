@@ -10,13 +10,16 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 CHUNK = 1024  # values per IN list; a power of two, far below SQLite's limit of 32,766 parameters
+INSERT_SIZES = (64, 16, 4, 1)  # rows per INSERT: few distinct statements, all of them kept prepared
 PAGE_BYTES = 8192  # three vectors of 512 numbers a page where 4096 holds one, and half of it empty
 WRITER_CACHE_KIB = 65_536  # keeps the random pages of the id indexes in memory: 1.5 times the load rate
 READER_CACHE_KIB = 16_384
+LOG_BYTES = 64 << 20  # what one large op has grown the write-ahead log to is given back down to this
 BUSY_MS = 5_000  # only another program on the same file can make us wait
 
 
@@ -31,6 +34,7 @@ def connect(path: Path, *, writer: bool) -> sqlite3.Connection:
     if writer:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
+        connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
     else:
         connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")
         connection.execute("PRAGMA query_only=ON")
@@ -69,6 +73,26 @@ def run_in(connection: sqlite3.Connection, template: str, values: Sequence[Any],
     """Runs a DELETE or UPDATE whose `{}` takes the values."""
     for chunk in chunks(values):
         connection.execute(spelled(template, len(chunk)), (*before, *chunk))
+
+
+def insert_rows(connection: sqlite3.Connection, head: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Inserts the rows; `head` is the statement up to and without VALUES.
+
+    Many rows a statement, because executemany gives up the interpreter's lock and takes it again for every row: beside
+    threads that search, it takes more than twice as long.
+    """
+    start = 0
+    for size in INSERT_SIZES:
+        while len(rows) - start >= size:
+            values = chain.from_iterable(rows[start : start + size])
+            connection.execute(_insert(head, len(rows[start]), size), tuple(values))
+            start += size
+
+
+@lru_cache(maxsize=128)
+def _insert(head: str, columns: int, rows: int) -> str:
+    row = f"({','.join('?' * columns)})"
+    return f"{head} VALUES {','.join([row] * rows)}"
 
 
 def distinct_ints(values: Iterable[Any]) -> list[int]:

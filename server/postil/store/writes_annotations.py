@@ -11,15 +11,12 @@ from postil.store.counters import Counters
 from postil.store.erase import erase_annotations
 from postil.store.feed import Effects
 from postil.store.queries_annotations import ANNOTATION_COLUMNS, AnnotationQueries
-from postil.store.sql import distinct_ints, select_in
+from postil.store.sql import distinct_ints, insert_rows, select_in
 
-_INSERT = (
-    f"INSERT INTO annotations (app, {', '.join(ANNOTATION_COLUMNS)})"
-    f" VALUES (?, {', '.join('?' * len(ANNOTATION_COLUMNS))})"
-)
+_INSERT = f"INSERT INTO annotations (app, {', '.join(ANNOTATION_COLUMNS)})"
 _CHANGEABLE = ANNOTATION_COLUMNS[3:]  # all but row, id and input
 _UPDATE = f"UPDATE annotations SET {', '.join(f'{name} = ?' for name in _CHANGEABLE)} WHERE row = ?"
-_LABEL = "INSERT INTO labels (concept, annotation, anchor, value) VALUES (?, ?, ?, ?)"
+_LABEL = "INSERT INTO labels (concept, annotation, anchor, value)"
 
 
 class AnnotationWrites(AnnotationQueries):
@@ -51,11 +48,11 @@ class AnnotationWrites(AnnotationQueries):
         self._check_reserved("annotations", [record.row for record in annotations])
         self._check_present("inputs", app, [record.input for record in annotations])
         self._check_new(annotations)
-        self._connection.executemany(_INSERT, [(app, *record) for record in annotations])
+        insert_rows(self._connection, _INSERT, [(app, *record) for record in annotations])
         if labels:
             anchors = {record.row: record.anchor for record in annotations}
-            self._connection.executemany(
-                _LABEL, [(concept, row, anchors[row], value) for row, concept, value in labels]
+            insert_rows(
+                self._connection, _LABEL, [(concept, row, anchors[row], value) for row, concept, value in labels]
             )
         self._effects(app).touched += [record.row for record in annotations]
 
@@ -81,7 +78,8 @@ class AnnotationWrites(AnnotationQueries):
             raise Missing(f"annotation {record.row}")
         self._connection.execute(_UPDATE, (*record[3:], record.row))
         self._connection.execute("DELETE FROM labels WHERE annotation = ?", (record.row,))
-        self._connection.executemany(_LABEL, [(concept, record.row, record.anchor, value) for concept, value in labels])
+        rows = [(concept, record.row, record.anchor, value) for concept, value in labels]
+        insert_rows(self._connection, _LABEL, rows)
         self._effects(found[0]).touched.append(record.row)
 
     def replace_message(self, row: int, message: bytes) -> None:

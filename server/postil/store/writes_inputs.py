@@ -12,7 +12,7 @@ from postil.store.erase import erase_annotations
 from postil.store.feed import Effects
 from postil.store.queries_inputs import InputQueries
 from postil.store.queries_vectors import ROW_BITS, ROW_MASK
-from postil.store.sql import as_json, distinct_ints, run_in, select_in
+from postil.store.sql import as_json, distinct_ints, insert_rows, run_in, select_in
 
 _JOB_COLUMN = {30000: "success", 30001: "pending", 30003: "in_progress"}  # StatusCode.INPUT_*; all others failed
 _WAITING = ("pending", "in_progress")
@@ -75,9 +75,9 @@ class InputWrites(InputQueries):
             return
         self._check_reserved("inputs", [new.row for new in inputs])
         self._check_new_ids(app, [new.id for new in inputs])
-        self._connection.executemany(
-            "INSERT INTO inputs (row, app, id, status, anchor, created_us, modified_us, url, job, message)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        insert_rows(
+            self._connection,
+            "INSERT INTO inputs (row, app, id, status, anchor, created_us, modified_us, url, job, message)",
             [
                 (i.row, app, i.id, i.status, i.anchor, i.created_us, i.created_us, i.url, i.job, i.message)
                 for i in inputs
@@ -98,7 +98,7 @@ class InputWrites(InputQueries):
             taken.add(input_id)
 
     def _keep_blobs(self, references: Iterable[tuple[str, int]]) -> None:
-        self._connection.executemany("INSERT OR IGNORE INTO blob_refs (digest, input) VALUES (?, ?)", references)
+        insert_rows(self._connection, "INSERT OR IGNORE INTO blob_refs (digest, input)", list(references))
 
     def update_input(self, row: int, message: bytes, *, status: int | None = None, blobs: Iterable[str] = ()) -> None:
         found = self._connection.execute("SELECT app, status, anchor, job FROM inputs WHERE row = ?", (row,)).fetchone()

@@ -13,7 +13,7 @@ from postil.store.counters import Counters
 from postil.store.erase import erase_vectors
 from postil.store.feed import Effects
 from postil.store.queries_vectors import ROW_BITS, VectorQueries
-from postil.store.sql import distinct_ints, select_in
+from postil.store.sql import distinct_ints, insert_rows, select_in
 
 UNIT_TOLERANCE = 1e-3
 
@@ -71,10 +71,11 @@ class VectorWrites(VectorQueries):
 
     def _insert_vectors(self, space: int, rows: list[int], matrix: Matrix) -> None:
         base, width = space << ROW_BITS, matrix.shape[1] * 4
-        raw = memoryview(matrix.tobytes())
+        raw = matrix.data.cast("B")
         slices = [raw[start : start + width] for start in range(0, len(raw), width)]
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO vectors (key, crc, data) VALUES (?, ?, ?)",
+        insert_rows(
+            self._connection,
+            "INSERT OR REPLACE INTO vectors (key, crc, data)",
             [(base | row, zlib.crc32(data), data) for row, data in zip(rows, slices, strict=True)],
         )
 
