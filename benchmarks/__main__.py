@@ -47,9 +47,9 @@ def main() -> int:
 def describe(scale: Scale) -> str:
     """The load in words."""
     return (
-        f"The load: {scale.vectors:,} vectors of {scale.dim} numbers, a clustered mixture on the sphere, each with about\n"
-        "300 bytes of concepts and metadata, sent through PostInputs as client vectors in batches of 128 by two clients;\n"
-        f"ten hits a search, {scale.queries:,} queries that are not among the vectors."
+        f"The load: {scale.vectors:,} vectors of {scale.dim} numbers, a clustered mixture on the sphere, each\n"
+        "with about 300 bytes of concepts and metadata, sent through PostInputs as client vectors in batches of 128\n"
+        f"by two clients; ten hits a search, {scale.queries:,} queries that are not among the vectors."
     )
 
 

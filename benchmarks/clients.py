@@ -60,7 +60,7 @@ class Apart:
 
     def __init__(self, work: Callable[..., Any], *args: Any) -> None:
         self._end, other = SPAWN.Pipe(duplex=False)
-        self._process = SPAWN.Process(target=_report, args=(other, work, args))
+        self._process = SPAWN.Process(target=_report, args=(other, work, args), daemon=True)
         self._process.start()
         other.close()
 
@@ -180,10 +180,10 @@ def in_threads(work: Callable[[int], None], threads: int) -> None:
         raise failures[0]
 
 
-def post_inputs(address: str, path: str, prefix: str, first: int, last: int, threads: int) -> Run:
+def post_inputs(address: str, path: str, first: int, last: int, threads: int) -> Run:
     """Loads vectors `first` to `last` of a .npy file in batches; the messages are made before the clock starts."""
     vectors = np.load(path, mmap_mode="r")[first:last]
-    requests = list(load.batches(vectors, prefix))
+    requests = list(load.batches(vectors, first))
     return _share(requests, lambda one: InputsStub(one).PostInputs, address, threads)
 
 

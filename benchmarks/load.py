@@ -84,9 +84,9 @@ def number_of(id_: str) -> int:
     return int(id_.removeprefix("photo-")) if id_.startswith("photo-") else -1
 
 
-def item(number: int, vector: Matrix, prefix: str = "") -> Input:
+def item(number: int, vector: Matrix) -> Input:
     """One input with its vector and about 300 bytes of concepts and metadata."""
-    message = Input(id=prefix + input_id(number))
+    message = Input(id=input_id(number))
     data = message.data
     data.concepts.add(id=f"subject-{number % 200:03d}", value=1)
     data.concepts.add(id=f"mood-{number % 7}", value=1)
@@ -109,11 +109,11 @@ def embed(data: Data, vector: Matrix) -> None:
     data.embeddings.add().MergeFromString(framed(_VECTOR, np.asarray(vector, dtype="<f4").tobytes()))
 
 
-def batches(vectors: Matrix, prefix: str = "", size: int = BATCH) -> Iterator[PostInputsRequest]:
-    """PostInputs requests for all vectors, in order."""
+def batches(vectors: Matrix, first: int = 0, size: int = BATCH) -> Iterator[PostInputsRequest]:
+    """PostInputs requests for all vectors, in order, numbered from `first`."""
     for start in range(0, len(vectors), size):
         part = vectors[start : start + size]
-        yield PostInputsRequest(inputs=[item(start + i, vector, prefix) for i, vector in enumerate(part)])
+        yield PostInputsRequest(inputs=[item(first + start + i, vector) for i, vector in enumerate(part)])
 
 
 def labels(first: int, count: int, inputs: int) -> PostAnnotationsRequest:

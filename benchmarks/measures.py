@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from benchmarks import clients, inprocess, load
-from benchmarks.processes import Floor, Postil
+from benchmarks.processes import Floor, Postil, Process
 
 Figures = dict[str, float]
+P = TypeVar("P", bound=Process)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Bench:
         self._exact = load.truth(self._load.vectors[: scale.vectors], self._load.queries)
         self._graph = folder / "graph.bin"
         self._ef = 0
+        self._servers = contextlib.ExitStack()
 
     def library(self) -> None:
         """hnswlib in process; it also builds the floor's graph."""
@@ -76,12 +80,17 @@ class Bench:
 
     def serve(self) -> Postil:
         """A server on the run's data directory."""
-        return Postil(self._folder / "data")
+        return self._started(Postil(self._folder / "data"))
+
+    def _started(self, process: P) -> P:
+        """The process, which will not outlive the run."""
+        self._servers.callback(process.kill)
+        return process
 
     def loading(self, server: Postil) -> None:
         """All vectors through PostInputs: acknowledged means durable and searchable."""
         n = self.scale.vectors
-        run = clients.apart(clients.post_inputs, server.address, self._vectors, "", 0, n, 2)
+        run = clients.apart(clients.post_inputs, server.address, self._vectors, 0, n, 2)
         self.figures |= {
             "load_per_s": n / run.seconds,
             "load_call_p50_ms": run.percentile_ms(50),
@@ -96,7 +105,7 @@ class Bench:
         scale, queries = self.scale, self._load.queries
         response = self._folder / "response.bin"
         response.write_bytes(clients.apart(clients.one_response, server.address, queries[0]))
-        floor = Floor(self._graph, scale.dim, self._ef, response)
+        floor = self._started(Floor(self._graph, scale.dim, self._ef, response))
         runs: dict[str, list[clients.Run]] = {"postil_c1": [], "floor_c1": [], "postil_c8": [], "floor_c8": []}
         for _ in range(scale.rounds):
             for name, address in (("floor", floor.address), ("postil", server.address)):
@@ -117,7 +126,7 @@ class Bench:
         halt = clients.SPAWN.Event()
         searching = clients.Apart(clients.search_until, server.address, self._load.queries, halt)
         last = scale.vectors + scale.extra
-        loaded = clients.apart(clients.post_inputs, server.address, self._vectors, "", scale.vectors, last, 2)
+        loaded = clients.apart(clients.post_inputs, server.address, self._vectors, scale.vectors, last, 2)
         halt.set()
         began = float(loaded.starts.min())
         during = searching.result().within(began, began + loaded.seconds)
@@ -170,6 +179,8 @@ class Bench:
     def run(self) -> Figures:
         """Everything, in order."""
         steps = (
+            ("loading", self.loading),
+            ("searching", self.searching),
             ("searching while loading", self.searching_while_loading),
             ("annotating", self.annotating),
             ("posting pictures", self.picturing),
@@ -177,8 +188,9 @@ class Bench:
         )
         print("hnswlib in process …", flush=True)
         self.library()
-        server = self.serve()
-        for name, step in (("loading", self.loading), ("searching", self.searching), *steps):
-            print(f"{name} …", flush=True)
-            step(server)
+        with self._servers:
+            server = self.serve()
+            for name, step in steps:
+                print(f"{name} …", flush=True)
+                step(server)
         return self.figures

@@ -55,6 +55,12 @@ class Process:
             before = now
         return max(0.0, time.perf_counter() - started - 1.0)
 
+    def kill(self) -> None:
+        """Makes sure that it is gone."""
+        if self._child.poll() is None:
+            self._child.kill()
+            self._child.wait(timeout=60)
+
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Signals it, waits, and gives the exit code."""
         self._child.send_signal(how)
