@@ -83,7 +83,7 @@ class App:
         self._config = config
         self._ready = threading.Event()
         self._closing = contextlib.ExitStack()
-        self._begin: Callable[[], None] = lambda: None  # work that waits for the index
+        self._afterwards: list[Callable[[], object]] = []  # what begins once calls are welcome
         self.metrics = Metrics()
 
     def start(self) -> Listening:
@@ -110,11 +110,12 @@ class App:
         dispatcher.admit(calls=False)
         grpc_at = Address(config.grpc.host, grpc.listen(config.grpc))
         index.start()
-        self._begin()
         dispatcher.admit(calls=True)
         grpc.set_ready(ready=True)
         self._ready.set()
         on_stop(self._ready.clear)
+        for begin in self._afterwards:
+            begin()
         log.info("ready", grpc=str(grpc_at), http=str(http_at), data_dir=str(config.data_dir))
         return Listening(grpc_at, http_at)
 
@@ -126,7 +127,6 @@ class App:
         config, on_stop = self._config, self._closing.callback
         embedders = ModelRegistry(config.data_dir, config.embed_threads or os.cpu_count() or 1, user_models(config))
         on_stop(embedders.close)
-        embedders.warm()  # beside the rest: a first picture should not wait for a model to load
         downloads = Downloads(Fetcher(map(str, config.fetch_allow)).fetch, store.blobs, hosting)
         opening = Opening(PictureReader())
         intake = Intake(store.blobs, embedders, hosting, opening)
@@ -149,7 +149,8 @@ class App:
         ]
         limits = Limits(config.max_calls, config.max_inflight_mb << 20)
         self._gauges(store, index, limits)
-        self._begin = processing.start
+        # Beside the first calls, not before them: a server that was killed must answer again at once.
+        self._afterwards += [processing.start, embedders.warm]
         table = methods.table()
         return Dispatcher(table, rpc.handlers(servicers, table), access, limits, self.metrics)
 

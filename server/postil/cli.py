@@ -67,25 +67,14 @@ def serve(**given: Any) -> None:
     """Serve gRPC and HTTP until SIGTERM or SIGINT; print one line when calls are welcome."""
     settings = _load(given)
     logs.configure(settings.log_level, settings.log_format)
-    stop = threading.Event()
-    starting = True
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        if starting:
-            raise SystemExit(0)
-        logs.get("postil").info("stopping", signal=signal.Signals(number).name)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    until = _Signals()
     app = _app(settings)
     try:
         where = app.start()
-        starting = False
-        if not stop.is_set():
-            print(f"postil ready grpc={where.grpc} http={where.http}", flush=True)
-            gc.freeze()  # what start-up made lives as long as the process: no need to look at it again and again
-        stop.wait()
+        until.started = True
+        print(f"postil ready grpc={where.grpc} http={where.http}", flush=True)
+        gc.freeze()  # what start-up made lives as long as the process: no need to look at it again and again
+        until.wait()
     except app.refusals as error:
         _refuse(str(error))
     except ModuleNotFoundError as error:
@@ -93,9 +82,34 @@ def serve(**given: Any) -> None:
     except OSError as error:
         _refuse(f"{error.strerror or error}: {error.filename or settings.data_dir}")
     finally:
-        starting = False
+        until.started = True
         app.stop()
     _exit()
+
+
+class _Signals:
+    """SIGTERM and SIGINT: they end a start at once, and later end `wait`.
+
+    Python runs its handlers on the main thread between two of its own steps, which a thread that sleeps does not take
+    when the system gave the signal to another thread. So `wait` reads from a pipe that the C handler writes to.
+    """
+
+    def __init__(self) -> None:
+        self.started = False
+        self._read, write = os.pipe()
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def wait(self) -> None:
+        """Returns after the first signal."""
+        os.read(self._read, 1)
+        logs.get("postil").info("stopping")
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.started:
+            raise SystemExit(0)
 
 
 def _app(settings: config.Config) -> Any:
@@ -157,7 +171,7 @@ def _exit() -> None:
     """Leaves without waiting for threads whose calls outlived the drain: the store is closed, nothing can be lost."""
     logging.shutdown()
     sys.stdout.flush()
-    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+    if threading.active_count() > 1:  # pools of threads would be joined, daemons or not
         os._exit(0)
 
 

@@ -24,7 +24,6 @@ _CODES = {
     Reason.TIMED_OUT: grpc.StatusCode.DEADLINE_EXCEEDED,
     Reason.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
-_READERS = 8  # threads that answer reads; more only fight over the interpreter lock (benchmarks/server_kind.py)
 _CANCEL_S = 0.5  # for cancelled calls to notice
 _NO_DEADLINE_S = 1e9  # grpcio tells the largest time there is when the caller set none
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -35,7 +34,7 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 class Limits:
     """What the listener accepts."""
 
-    threads: int  # calls that write, worked on at once
+    threads: int  # calls worked on at once: as many that read, and as many that write
     calls: int  # calls accepted at once, waiting ones included
     message_bytes: int  # one request or response
 
@@ -89,7 +88,7 @@ class RpcDoor:
 def build(dispatcher: Dispatcher, methods: Mapping[str, Method], limits: Limits) -> RpcDoor:
     """Everything that answers on the gRPC port."""
     pool = ThreadPoolExecutor(limits.threads, "rpc")
-    readers = ThreadPoolExecutor(min(_READERS, limits.threads), "rpc-read")
+    readers = ThreadPoolExecutor(limits.threads, "rpc-read")
     table: dict[str, Any] = dict(reflection.handlers(methods))
     for method in methods.values():
         handler: Any = grpc.unary_unary_rpc_method_handler(_behaviour(dispatcher, method, readers))
