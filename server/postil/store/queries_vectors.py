@@ -64,10 +64,7 @@ class VectorQueries:
         return self._checked(space, found)
 
     def count_vectors(self, space: int) -> int:
-        base = int(space) << ROW_BITS
-        row = self._connection.execute(
-            "SELECT count(*) FROM vectors WHERE key > ? AND key <= ?", (base, base | ROW_MASK)
-        ).fetchone()
+        row = self._connection.execute("SELECT count(*) FROM vectors WHERE key >> 32 = ?", (int(space),)).fetchone()
         return int(row[0])
 
     def _checked(self, space: int, found: list[tuple[Any, ...]]) -> Vectors:
