@@ -108,7 +108,7 @@ def undeclared(folder: Path, declared: set[str], leave_out: Path | None = None) 
             continue
         for name in top_level_imports(path):
             own = name in sys.stdlib_module_names or name in OURS
-            if not own and not {canonicalize_name(one) for one in providers.get(name, ())} & declared:
+            if not own and not {canonicalize_name(one) for one in providers.get(name, (name,))} & declared:
                 found[name] = str(path.relative_to(ROOT))
     return found
 
