@@ -49,29 +49,40 @@ class World:
         return float(near[0])
 
 
-@pytest.fixture(params=STATES)
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def filled(state: str, path: Path) -> Iterator[World]:
     """Unit vectors of which every ninth was deleted and every seventh replaced, at every stage of building."""
     store = MemoryStore(DIM)
-    manager = store.open(tmp_path / "index")
+    manager = store.open(path)
     vectors = VECTORS[:ROWS]
     again = vectors[::-1] + np.float32(1e-4)
     again /= np.linalg.norm(again, axis=1, keepdims=True)
     half = ROWS // 2
     store.put(range(1, half + 1), vectors[:half])
     space = space_of(manager)
-    if request.param != "tail":
+    if state != "tail":
         merge(space)
     store.put(range(half + 1, ROWS + 1), vectors[half:])
-    if request.param == "graphs and tail":
+    if state == "graphs and tail":
         merge(space)
     store.delete(range(9, ROWS, 9))
     replaced = [row for row in range(7, ROWS, 7) if row % 9]
     store.put(replaced, again[: len(replaced)])
-    if request.param == "graph":
+    if state == "graph":
         merge(space, segments=[0])
     yield World(store, space)
     manager.close()
+
+
+@pytest.fixture(params=STATES, scope="module")
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """For tests that only search."""
+    yield from filled(request.param, tmp_path_factory.mktemp("index"))
+
+
+@pytest.fixture(params=STATES)
+def own_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """For tests that write."""
+    yield from filled(request.param, tmp_path)
 
 
 @pytest.mark.parametrize("metric", list(Metric))
@@ -149,25 +160,25 @@ def test_more_than_there_are_gives_all(world: World) -> None:
     assert (len(nobody.rows), len(nobody.distances)) == (0, 0)
 
 
-def test_deleted_neighbourhoods_are_looked_past(world: World) -> None:
+def test_deleted_neighbourhoods_are_looked_past(own_world: World) -> None:
     """The nearest five hundred are deleted: the graph's candidates are all dead, and the answer is still right."""
     query = QUERIES[121]
-    near, _ = world.truth.nearest(query, 500, Metric.EUCLIDEAN)
-    world.store.delete(near.tolist())
-    rows, _ = world.truth.nearest(query, 10, Metric.EUCLIDEAN)
-    found = world.index.search(query, 10).rows
+    near, _ = own_world.truth.nearest(query, 500, Metric.EUCLIDEAN)
+    own_world.store.delete(near.tolist())
+    rows, _ = own_world.truth.nearest(query, 10, Metric.EUCLIDEAN)
+    found = own_world.index.search(query, 10).rows
     assert len(set(found.tolist()) & set(rows.tolist())) >= 9
     assert not set(found.tolist()) & set(near.tolist())
 
 
-def test_identical_vectors_come_in_order_of_row(world: World) -> None:
+def test_identical_vectors_come_in_order_of_row(own_world: World) -> None:
     same = QUERIES[133]
     rows = list(range(3 * ROWS, 3 * ROWS + 300))
     for start in range(0, 300, 100):
         chunk = rows[start : start + 100][::-1]
-        world.store.put(chunk, np.tile(same, (100, 1)))
-    assert world.index.search(same, 50).rows.tolist() == rows[:50]
-    assert world.index.search(same, 50, metric=Metric.COSINE).rows.tolist() == rows[:50]
+        own_world.store.put(chunk, np.tile(same, (100, 1)))
+    assert own_world.index.search(same, 50).rows.tolist() == rows[:50]
+    assert own_world.index.search(same, 50, metric=Metric.COSINE).rows.tolist() == rows[:50]
 
 
 def test_queries_that_cannot_be_measured_are_refused(world: World) -> None:
@@ -178,33 +189,33 @@ def test_queries_that_cannot_be_measured_are_refused(world: World) -> None:
 
 @pytest.mark.parametrize("scale", [1e-25, 1e-12, 1e6, 1e18, 1e30])
 @pytest.mark.parametrize("metric", list(Metric))
-def test_vectors_of_any_length_are_measured(world: World, metric: Metric, scale: float) -> None:
+def test_vectors_of_any_length_are_measured(own_world: World, metric: Metric, scale: float) -> None:
     random = np.random.default_rng(1)
     extra = random.standard_normal((50, DIM)).astype(np.float32) * np.float32(scale)
-    world.store.put(range(3 * ROWS, 3 * ROWS + 50), extra)
+    own_world.store.put(range(3 * ROWS, 3 * ROWS + 50), extra)
     allow = BitMap(range(2 * ROWS, 4 * ROWS))
     for query in (extra[7], extra[8] * np.float32(1.01)):
-        found = world.index.search(query, 20, metric=metric, allow=allow)
-        rows, near = world.truth.nearest(query, 20, metric, allow)
+        found = own_world.index.search(query, 20, metric=metric, allow=allow)
+        rows, near = own_world.truth.nearest(query, 20, metric, allow)
         assert not np.isnan(found.distances).any()
         np.testing.assert_allclose(found.distances, near, rtol=1e-5, atol=1e-6 if metric is Metric.COSINE else 0)
         if metric is Metric.COSINE or scale > 1e-20:
             assert found.rows[0] == rows[0]
 
 
-def test_a_zero_vector_is_neither_near_nor_opposite(world: World) -> None:
-    world.store.put([3 * ROWS], np.zeros((1, DIM), np.float32))
+def test_a_zero_vector_is_neither_near_nor_opposite(own_world: World) -> None:
+    own_world.store.put([3 * ROWS], np.zeros((1, DIM), np.float32))
     allow = BitMap([3 * ROWS])
     query = QUERIES[100]
-    assert world.index.search(query, 1, metric=Metric.COSINE, allow=allow).distances.tolist() == [1.0]
-    assert world.index.search(np.zeros(DIM, np.float32), 3, metric=Metric.COSINE).distances.tolist() == [1.0] * 3
+    assert own_world.index.search(query, 1, metric=Metric.COSINE, allow=allow).distances.tolist() == [1.0]
+    assert own_world.index.search(np.zeros(DIM, np.float32), 3, metric=Metric.COSINE).distances.tolist() == [1.0] * 3
 
 
-def test_cosine_is_right_once_lengths_differ(world: World) -> None:
+def test_cosine_is_right_once_lengths_differ(own_world: World) -> None:
     """One vector of another length ends the shortcut through the squared-Euclidean graphs."""
     query = QUERIES[102]
-    world.store.put([3 * ROWS], 5 * query[None])
-    found = world.index.search(query, 10, metric=Metric.COSINE)
+    own_world.store.put([3 * ROWS], 5 * query[None])
+    found = own_world.index.search(query, 10, metric=Metric.COSINE)
     assert found.plan is Plan.SCAN
     assert found.rows[0] == 3 * ROWS
-    assert found.rows.tolist() == world.truth.nearest(query, 10, Metric.COSINE)[0].tolist()
+    assert found.rows.tolist() == own_world.truth.nearest(query, 10, Metric.COSINE)[0].tolist()

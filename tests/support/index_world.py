@@ -183,6 +183,11 @@ class MemoryStore:
         return manager
 
 
+def crash(manager: IndexManager) -> None:
+    """The process dies: nothing more is built, nothing is saved."""
+    manager._builder.close(10)
+
+
 def add(graph: hnswlib.Index, matrix: Matrix, labels: NDArray[np.int64], threads: int) -> None:
     """Adds to a graph in the calling thread."""
     graph.add_items(matrix, labels, num_threads=threads)

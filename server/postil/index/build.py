@@ -6,9 +6,11 @@ graph. Nothing is visible until `finish`; an abandoned build leaves temporary fi
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,15 +21,16 @@ from pyroaring import BitMap
 
 from postil.index.distance import Matrix, squares
 from postil.index.files import Damaged, FileEntry, Folder, SegmentEntry
-from postil.index.part import Part, Rows, Segment
+from postil.index.part import Graph, Part, Rows, Segment
 
 # HNSW's degree and construction width, by measurement: docs/adr/0003-index-segments.md.
 DEGREE = 16
 WIDTH_SMALL = 100
 WIDTH_LARGE = 200
 _SMALL_ROWS = 16384
-# Rows added per step and thread: a tenth of a second, so that closing and urgent work need not wait.
-_STEP_ROWS = 256
+# Rows added per step and thread: tens of milliseconds, so that closing and urgent work need not wait, also when the
+# low priority makes them ten times as long.
+_STEP_ROWS = 128
 # Rows without a graph are only copied.
 _COPY_ROWS = 4096
 _SEED = 7
@@ -67,6 +70,8 @@ class Build:
         self._places = np.concatenate(places)[order]
         self._lengths = np.empty(len(rows), np.float32)
         self._graph = self._new_graph() if with_graph else None
+        self._met: dict[bytes, int] = {}  # digest of a vector -> its first place
+        self._copies: list[tuple[int, int]] = []
         self._scratch = folder.scratch(f"{name}.f32")
         self._out: BinaryIO = self._scratch.open("wb")
         self.done = 0
@@ -88,9 +93,22 @@ class Build:
         self._lengths[at] = squares(matrix)
         self._out.write(matrix.data)
         if self._graph is not None:
-            self._add(self._graph, matrix, np.arange(at.start, at.stop), threads)
+            first = self._first_of_their_kind(matrix, at.start)
+            if len(first):
+                self._add(self._graph, matrix[first], at.start + first, threads)
         self.done = at.stop
         return True
+
+    def _first_of_their_kind(self, matrix: Matrix, start: int) -> NDArray[np.int64]:
+        """Which of these rows, at places from `start` on, hold a vector not met before; notes the others."""
+        first = []
+        for at, vector in enumerate(matrix):
+            place = self._met.setdefault(hashlib.blake2b(vector, digest_size=16).digest(), start + at)
+            if place == start + at:
+                first.append(at)
+            else:
+                self._copies.append((place, start + at))
+        return np.array(first, np.int64)
 
     def _read(self, at: slice) -> Matrix:
         origin, places = self._origin[at], self._places[at]
@@ -114,14 +132,22 @@ class Build:
         vectors = folder.adopt(self._scratch, f"{name}.f32")
         rows = folder.write(f"{name}.i64", lambda out: out.write(self.rows.astype("<i8").data))
         lengths = folder.write(f"{name}.len", lambda out: out.write(self._lengths.astype("<f4").data))
+        entry = SegmentEntry(name, len(self.rows), int(self.rows[0]), int(self.rows[-1]), rows, vectors, lengths)
         graph = None
         if self._graph is not None:
-            scratch = folder.scratch(f"{name}.hnsw")
-            self._graph.save_index(str(scratch))
-            graph = folder.adopt(scratch, f"{name}.hnsw")
-        entry = SegmentEntry(name, len(self.rows), int(self.rows[0]), int(self.rows[-1]), rows, vectors, lengths, graph)
+            graph = Graph.of(self._graph, np.array(self._copies, np.int64).reshape(-1, 2))
+            entry = self._save_graph(graph, entry)
         matrix = map_matrix(folder.path / vectors.name, len(self.rows), self._dim)
-        return Segment(name, self.rows, matrix, self._lengths, self._graph), entry
+        return Segment(name, self.rows, matrix, self._lengths, graph), entry
+
+    def _save_graph(self, graph: Graph, entry: SegmentEntry) -> SegmentEntry:
+        scratch = self._folder.scratch(f"{self.name}.hnsw")
+        graph.index.save_index(str(scratch))
+        saved = self._folder.adopt(scratch, f"{self.name}.hnsw")
+        copies = None
+        if len(graph.copies):
+            copies = self._folder.write(f"{self.name}.same", lambda out: out.write(graph.copies.astype("<i8").data))
+        return replace(entry, graph=saved, copies=copies)
 
 
 def map_matrix(path: Path, count: int, dim: int) -> Matrix:
@@ -144,19 +170,22 @@ def load(folder: Folder, entry: SegmentEntry, dim: int) -> Part:
     rows = np.fromfile(folder.path / entry.rows.name, "<i8").astype(np.int64, copy=False)
     lengths = np.fromfile(folder.path / entry.lengths.name, "<f4").astype(np.float32, copy=False)
     matrix = map_matrix(folder.path / entry.vectors.name, entry.count, dim)
-    graph = None if entry.graph is None else _load_graph(folder.path / entry.graph.name, entry.count, dim)
+    graph = None if entry.graph is None else _load_graph(folder, entry, entry.graph, dim)
     dead = BitMap() if entry.deletes is None else BitMap.deserialize((folder.path / entry.deletes.name).read_bytes())
     if dead and dead.max() >= entry.count:
         raise Damaged(f"{folder.path / entry.name}: a deleted place lies outside")
     return Segment(entry.name, rows, matrix, lengths, graph).part(dead)
 
 
-def _load_graph(path: Path, count: int, dim: int) -> hnswlib.Index:
-    graph = hnswlib.Index("l2", dim)
+def _load_graph(folder: Folder, entry: SegmentEntry, file: FileEntry, dim: int) -> Graph:
+    path = folder.path / file.name
+    copies = np.empty(0, np.int64) if entry.copies is None else np.fromfile(folder.path / entry.copies.name, "<i8")
+    index = hnswlib.Index("l2", dim)
     try:
-        graph.load_index(os.fspath(path))
+        index.load_index(os.fspath(path))
     except RuntimeError as error:
         raise Damaged(f"{path} is not a graph: {error}") from error
-    if graph.get_current_count() != count:
-        raise Damaged(f"{path} holds {graph.get_current_count()} vectors, not {count}")
+    graph = Graph(index, copies.astype(np.int64, copy=False).reshape(-1, 2))
+    if len(graph) + len(graph.copies) != entry.count:
+        raise Damaged(f"{path} holds {len(graph)} vectors and {len(graph.copies)} copies, not {entry.count}")
     return graph

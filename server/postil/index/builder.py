@@ -60,7 +60,7 @@ class Builder:
         self._idle_s = idle_s
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._wrote = time.monotonic() - idle_s
+        self._wrote = time.monotonic()
         self._urgent: _Job | None = None
         self._quiet: _Job | None = None
         self._grinder = ThreadPoolExecutor(1, "index-grinder", initializer=_lower_priority)
@@ -68,7 +68,8 @@ class Builder:
         self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def start(self) -> None:
-        """Starts building."""
+        """Starts building. `close` must be called before the interpreter ends."""
+        self._wrote = time.monotonic()
         self._thread.start()
 
     def wrote(self, *, urgent: bool) -> None:

@@ -46,12 +46,13 @@ class SegmentEntry:
     rows: FileEntry  # int64 [count], little-endian
     vectors: FileEntry  # float32 [count, dim]
     lengths: FileEntry  # float32 [count]
-    graph: FileEntry | None = None  # hnswlib
+    graph: FileEntry | None = None  # hnswlib, over the distinct vectors
+    copies: FileEntry | None = None  # int64 [m, 2], places of identical vectors
     deletes: FileEntry | None = None  # roaring bitmap of places
 
     def files(self) -> list[FileEntry]:
         """All of its files."""
-        every = (self.rows, self.vectors, self.lengths, self.graph, self.deletes)
+        every = (self.rows, self.vectors, self.lengths, self.graph, self.copies, self.deletes)
         return [entry for entry in every if entry is not None]
 
 
@@ -193,6 +194,6 @@ def _manifest(body: dict[str, Any]) -> Manifest:
 def _segment(body: dict[str, Any]) -> SegmentEntry:
     files = {
         key: FileEntry(**body[key]) if body[key] is not None else None
-        for key in ("rows", "vectors", "lengths", "graph", "deletes")
+        for key in ("rows", "vectors", "lengths", "graph", "copies", "deletes")
     }
     return SegmentEntry(**{**body, **files})

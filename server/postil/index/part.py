@@ -8,7 +8,7 @@ else, so that appending, deleting and building never disturb them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,36 @@ class Block:
         return part.kill(members(was.dead)) if was is not None and was.dead else part
 
 
+class Graph(NamedTuple):
+    """HNSW over the distinct vectors of a segment; labels are places.
+
+    Many identical vectors link to nothing but each other and hide what lies behind them, so only the first of them is
+    in the graph, and brings the others along when it is found.
+    """
+
+    index: hnswlib.Index
+    copies: NDArray[np.int64]  # [m, 2]: (place of the first, place of another), ascending
+
+    @classmethod
+    def of(cls, index: hnswlib.Index, copies: NDArray[np.int64]) -> Graph:
+        """With the copies put in order."""
+        return cls(index, copies[np.lexsort((copies[:, 1], copies[:, 0]))])
+
+    def __len__(self) -> int:
+        return int(self.index.get_current_count())
+
+    def with_copies(self, places: Places, near: Floats) -> tuple[Places, Floats]:
+        """The places found in the graph and their distances, with those of identical vectors added."""
+        firsts = self.copies[:, 0]
+        start, stop = np.searchsorted(firsts, places), np.searchsorted(firsts, places, side="right")
+        found = np.flatnonzero(stop > start)
+        if not len(found):
+            return places, near
+        spans = [self.copies[start[at] : stop[at], 1] for at in found.tolist()]
+        counts = [len(span) for span in spans]
+        return np.concatenate([places, *spans]), np.concatenate([near, np.repeat(near[found], counts)])
+
+
 class Segment:
     """Vectors in ascending order of row, written once: raw files, and a graph over them when there are enough.
 
@@ -84,12 +114,12 @@ class Segment:
         rows: int64 [n], ascending.
         matrix: float32 [n, dim], usually mapped from its file.
         lengths: float32 [n], squared lengths.
-        graph: hnswlib index whose labels are places in `matrix`, or None.
+        graph: Over `matrix`, or None.
     """
 
     __slots__ = ("graph", "lengths", "matrix", "name", "rows", "spread")
 
-    def __init__(self, name: str, rows: Rows, matrix: Matrix, lengths: Floats, graph: hnswlib.Index | None) -> None:
+    def __init__(self, name: str, rows: Rows, matrix: Matrix, lengths: Floats, graph: Graph | None) -> None:
         self.name = name
         self.rows = rows
         self.matrix = matrix
@@ -112,7 +142,7 @@ class Part:
     matrix: Matrix
     lengths: Floats
     spread: Spread
-    graph: hnswlib.Index | None
+    graph: Graph | None
     in_order: bool
     dead: BitMap  # never changed in place
     alive: Mask | None

@@ -159,15 +159,27 @@ def _crowd(graphs: Sequence[Size], cap: int) -> Merge | None:
 
 
 def _tier(graphs: Sequence[Size], exact_rows: int, cap: int) -> Merge | None:
-    """Small segments and the exact part, growing while the next one is not much larger than what is gathered."""
-    rows = exact_rows
-    chosen: list[int] = []
+    """Small segments and the exact part, growing while the next one is not much larger than what is gathered. A group
+    that is not worth a merge gives way to the next larger one."""
+    group = _Group([], exact=exact_rows > 0, rows=exact_rows)
     for place in sorted(range(len(graphs)), key=lambda at: graphs[at].live):
         live = graphs[place].live
-        if rows and (live > MERGE_RATIO * rows or rows + live > cap):
+        if group.rows and group.rows + live > cap:
             break
-        chosen.append(place)
-        rows += live
-    if rows < GRAPH_MIN or (len(chosen) < 2 and not exact_rows):
-        return None
-    return Merge(tuple(sorted(chosen)), exact=exact_rows > 0)
+        if group.rows and live > MERGE_RATIO * group.rows:
+            if group.worthwhile:
+                break
+            group = _Group([], exact=False, rows=0)
+        group = _Group([*group.places, place], group.exact, group.rows + live)
+    return Merge(tuple(sorted(group.places)), group.exact) if group.worthwhile else None
+
+
+class _Group(NamedTuple):
+    places: list[int]
+    exact: bool
+    rows: int
+
+    @property
+    def worthwhile(self) -> bool:
+        """Merging changes something, and there is enough for a graph."""
+        return self.rows >= GRAPH_MIN and (self.exact or len(self.places) > 1)

@@ -90,7 +90,9 @@ def agrees(space: VectorSpace, queries: Queries, record: SpaceRecord) -> bool:
     live = space.live_rows()
     if len(live) != queries.count_vectors(record.row):
         return False
-    some = sorted({live[len(live) * at // _SAMPLE] for at in range(_SAMPLE)}) if live else []
+    if not live:
+        return True
+    some = sorted({live[len(live) * at // _SAMPLE] for at in range(_SAMPLE)})
     try:
         truth = queries.vectors(record.row, some)
     except Corrupt:

@@ -16,7 +16,7 @@ from pyroaring import BitMap
 from postil.index import planner
 from postil.index.base import Metric, Neighbours, Plan
 from postil.index.distance import Query, Spread
-from postil.index.part import Part, Places, Rows, members
+from postil.index.part import Graph, Part, Places, Rows, members
 
 # Vectors are gathered and measured this many numbers at a time, so that a large answer costs no large memory.
 _CHUNK = 1 << 20
@@ -97,7 +97,7 @@ def _walk_part(part: Part, query: Query, width: int, allow: BitMap | None) -> _F
             return found
         found = _nearest(found, width)
     else:
-        found = _ask_graph(part, part.graph, query, min(width, len(part)))
+        found = _ask_graph(part, part.graph, query, min(width, len(part.graph)))
     places, distances = found.places, found.distances
     if part.alive is not None and part.graph is not None:
         keep = part.alive[places]
@@ -108,14 +108,17 @@ def _walk_part(part: Part, query: Query, width: int, allow: BitMap | None) -> _F
     return found._replace(places=places, distances=distances)
 
 
-def _ask_graph(part: Part, graph: object, query: Query, width: int) -> _Found:
+def _ask_graph(part: Part, graph: Graph, query: Query, width: int) -> _Found:
     """One HNSW walk. A graph that cannot reach `width` of its points (hnswlib then raises) has found nothing."""
     try:
-        labels, distances = graph.knn_query(query.point, width, num_threads=1)  # type: ignore[attr-defined]
+        labels, distances = graph.index.knn_query(query.point, width, num_threads=1)
     except RuntimeError:
         return _Found(part, np.empty(0, np.int64), np.empty(0, np.float32), reach=-math.inf)
-    near = query.from_graph(distances[0])
-    return _Found(part, labels[0].view(np.int64), near, math.inf if width == len(part) else float(near[-1]))
+    places, near = labels[0].view(np.int64), query.from_graph(distances[0])
+    reach = math.inf if width == len(graph) else float(near[-1])
+    if len(graph.copies):
+        places, near = graph.with_copies(places, near)
+    return _Found(part, places, near, reach)
 
 
 def _nearest(found: _Found, width: int) -> _Found:
