@@ -1,5 +1,5 @@
 """The gRPC listener, assembled in one function: generic handlers that take and give bytes, both names of each RPC,
-reflection, health. A pool of threads works on calls; docs/adr/0002-grpc-server-kind.md says why."""
+reflection, health. A pool of threads works on calls; docs/adr/0003-grpc-server-kind.md says why."""
 
 from __future__ import annotations
 
