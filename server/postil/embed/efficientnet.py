@@ -148,7 +148,8 @@ class _Graph:
         return [total // 2, total // 2, total - total // 2, total - total // 2]
 
     def classify(self, x: str) -> str:
-        """The classes as a 1×1 convolution: unlike a matrix product, its sums do not depend on the batch's size."""
+        """The classes as a 1×1 convolution, so that no matrix product has the batch for an edge: runtimes may sum those
+        in another order for another size, and the same picture must give the same bits."""
         weight = self._tensors["_fc.weight"][:, :, None, None]
         return self.add(
             "Conv",
