@@ -30,7 +30,9 @@ from postil.core.processing import Processing
 from postil.core.query_vectors import QueryVectors
 from postil.core.rehosting import rehost
 from postil.core.search import Searches
-from postil.doors.http import routes
+from postil.doors.http import gateway as gateways
+from postil.doors.http import routes, site
+from postil.doors.http.gateway import Gateway
 from postil.doors.http.server import HttpDoor
 from postil.doors.rpc import methods
 from postil.doors.rpc import server as rpc
@@ -97,7 +99,9 @@ class App:
             raise ConfigError("protobuf runs without its native part, twenty times slower: reinstall protobuf")
         store = SqliteStore(config.data_dir)
         on_stop(store.close)
-        http = HttpDoor(routes.build(self._ready.is_set, self.metrics, store.blobs.path))
+        gateway = self._gateway()
+        pages = routes.build(self._ready.is_set, self.metrics, store.blobs.path)
+        http = HttpDoor(site.build(gateway, pages, config.cors_origins))
         on_stop(http.stop)
         http_at = Address(config.http.host, http.listen(config.http))
         index = _index(config.data_dir, store)
@@ -108,6 +112,8 @@ class App:
         grpc = rpc.build(dispatcher, methods.table(), self._limits())
         on_stop(grpc.stop, config.drain_s)
         dispatcher.admit(calls=False)
+        gateway.open(dispatcher.call)
+        on_stop(gateway.close)
         grpc_at = Address(config.grpc.host, grpc.listen(config.grpc))
         index.start()
         dispatcher.admit(calls=True)
@@ -153,6 +159,11 @@ class App:
         self._afterwards += [processing.start, embedders.warm]
         table = methods.table()
         return Dispatcher(table, rpc.handlers(servicers, table), access, limits, self.metrics)
+
+    def _gateway(self) -> Gateway:
+        config = self._config
+        limits = gateways.Limits(config.threads, config.max_message_mb << 20, config.max_inflight_mb << 20)
+        return Gateway(methods.table(), limits, config.cors_origins)
 
     def _limits(self) -> rpc.Limits:
         config = self._config

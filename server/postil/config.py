@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import urlsplit
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -90,6 +91,14 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _origin(text: str) -> str:
+    origin = text.strip().rstrip("/").lower()
+    parts = urlsplit(origin)
+    if origin != "*" and (parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}"):
+        raise ConfigError(f"{text!r} is not an origin, for example https://labels.example.org, or * for any")
+    return origin
+
+
 def _directory(text: str) -> Path:
     if not text:
         raise ConfigError("the data directory has no name")
@@ -125,6 +134,9 @@ class Config:
         _base_url,
         "Base of the URLs given to clients for hosted media; default: http:// and the HTTP address.",
         "URL",
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        (), _origin, "Other site whose pages may call over HTTP; * for any. Repeatable.", "ORIGIN", many=True
     )
     insecure_open: bool = _setting(
         default=False, parse=_flag, text="Allow listening beyond this machine although no keys protect the server."

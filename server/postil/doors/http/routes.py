@@ -1,4 +1,4 @@
-"""The routes of the HTTP door: health, readiness, metrics and hosted media. Errors are JSON."""
+"""The pages of the HTTP door beside the gateway: health, readiness, metrics and hosted media. Errors are JSON."""
 
 from __future__ import annotations
 

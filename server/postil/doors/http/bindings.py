@@ -1,0 +1,137 @@
+"""Which RPC an HTTP verb and path mean: a tree of path segments, built from the google.api.http options.
+
+Literal segments win over captures (`/inputs/status` over `/inputs/{input_id}`), and a dead end backs out, so that
+`DELETE /inputs/status` still deletes the input of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from google.api import annotations_pb2
+from google.api.http_pb2 import HttpRule
+
+from postil.doors.rpc.methods import Method
+
+# Published samples of the vendor's documentation misspell this path; they answer too.
+_MISSPELT = ("/annotations/searches", "/annnotations/searches")
+
+
+class Binding(NamedTuple):
+    """One way to reach an RPC."""
+
+    verb: str  # "POST"
+    path: str  # as in the option: "/v2/users/{user_app_id.user_id}/inputs"
+    body: bool  # the request message is read from the body
+    method: Method
+
+    @property
+    def segments(self) -> list[str]:
+        """The path cut at its slashes."""
+        return self.path.strip("/").split("/")
+
+    @property
+    def captures(self) -> list[str]:
+        """Dotted names of the fields that the path fills in, in order."""
+        return [segment[1:-1] for segment in self.segments if _is_capture(segment)]
+
+
+class Match(NamedTuple):
+    """What a request line means."""
+
+    binding: Binding
+    captured: list[str]  # decoded, in the order of `binding.captures`
+
+
+class _Node:
+    """The paths that share a beginning."""
+
+    __slots__ = ("bindings", "capture", "literals")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node] = {}
+        self.capture: _Node | None = None
+        self.bindings: dict[str, Binding] = {}  # by verb
+
+
+def bindings_of(method: Method) -> Iterator[Binding]:
+    """Every binding of an RPC that its option declares."""
+    rule = method.descriptor.GetOptions().Extensions[annotations_pb2.http]
+    for one in (rule, *rule.additional_bindings):
+        yield _binding(one, method)
+
+
+def _binding(rule: HttpRule, method: Method) -> Binding:
+    verb = rule.WhichOneof("pattern")
+    if verb not in {"get", "post", "put", "patch", "delete"} or rule.body not in {"", "*"}:
+        raise ValueError(f"the HTTP binding of {method.name} is of a kind that the gateway does not know: {rule}")
+    return Binding(verb.upper(), getattr(rule, verb), rule.body == "*", method)
+
+
+class Routes:
+    """Finds the binding that a request means.
+
+    Args:
+        methods: The RPCs to reach.
+
+    Raises:
+        ValueError: Two RPCs claim the same verb and path.
+    """
+
+    def __init__(self, methods: Mapping[str, Method]) -> None:
+        self._root = _Node()
+        for method in methods.values():
+            for binding in bindings_of(method):
+                self._add(binding, binding.path)
+                if binding.path.endswith(_MISSPELT[0]):
+                    self._add(binding, binding.path.replace(*_MISSPELT))
+
+    def find(self, verb: str, path: str) -> Match | None:
+        """The binding of a verb and a path that is still percent-encoded, one trailing slash tolerated."""
+        segments = _segments(path)
+        for node, captured in _walk(self._root, segments, 0, ()):
+            binding = node.bindings.get(verb)
+            if binding is not None:
+                return Match(binding, [unquote(text) for text in captured])
+        return None
+
+    def verbs(self, path: str) -> set[str]:
+        """The verbs that a path has; none when there is no such path."""
+        return {verb for node, _ in _walk(self._root, _segments(path), 0, ()) for verb in node.bindings}
+
+    def _add(self, binding: Binding, path: str) -> None:
+        node = self._root
+        for segment in path.strip("/").split("/"):
+            if _is_capture(segment):
+                node.capture = node.capture or _Node()
+                node = node.capture
+            else:
+                node = node.literals.setdefault(segment, _Node())
+        other = node.bindings.setdefault(binding.verb, binding)
+        if other is not binding:
+            raise ValueError(f"{other.method.name} and {binding.method.name} both claim {binding.verb} {path}")
+
+
+def _is_capture(segment: str) -> bool:
+    return segment.startswith("{")
+
+
+def _segments(path: str) -> list[str]:
+    return path.removeprefix("/").removesuffix("/").split("/")
+
+
+def _walk(
+    node: _Node, segments: Sequence[str], at: int, captured: tuple[str, ...]
+) -> Iterator[tuple[_Node, tuple[str, ...]]]:
+    """The nodes that a path leads to, those with literals first."""
+    if at == len(segments):
+        yield node, captured
+        return
+    segment = segments[at]
+    literal = node.literals.get(segment)
+    if literal is not None:
+        yield from _walk(literal, segments, at + 1, captured)
+    if node.capture is not None and segment:
+        yield from _walk(node.capture, segments, at + 1, (*captured, segment))

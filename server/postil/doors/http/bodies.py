@@ -1,0 +1,96 @@
+"""Receiving a request's body: no larger than allowed, no slower than reasonable, and all bodies together within the
+memory that is set aside for requests."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import Receive
+
+from postil.doors.http import encodings
+from postil.errors import Failure
+from postil.v1.status_code_pb2 import StatusCode
+
+_PATIENCE_S = 30.0  # without a single byte
+
+
+class Gone(Exception):
+    """The client hung up."""
+
+
+class Bodies:
+    """Room for bodies. Belongs to one event loop.
+
+    Args:
+        largest: Bytes of one body.
+        together: Bytes of all bodies that are being received or worked on.
+    """
+
+    def __init__(self, largest: int, together: int) -> None:
+        self.largest = largest
+        self._together = together
+        self._held = 0
+
+    async def receive(self, receive: Receive, length: str) -> bytes:
+        """The whole body; give its room back with `release`.
+
+        Args:
+            receive: ASGI's.
+            length: The Content-Length header, or "".
+
+        Raises:
+            Failure: RPC_MAX_MESSAGE_SIZE_EXCEEDED, CONN_THROTTLED (no room now), RPC_REQUEST_TIMEOUT.
+            Gone: The client hung up.
+        """
+        if length.isdecimal() and len(length) < 20 and int(length) > self.largest:
+            raise encodings.too_large(self.largest)
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while True:
+                chunk, more = await _chunk(receive)
+                size += len(chunk)
+                self._hold(len(chunk), size)
+                chunks.append(chunk)
+                if not more:
+                    return chunk if len(chunks) == 1 else b"".join(chunks)
+        except BaseException:
+            self.release(size)
+            raise
+
+    def release(self, size: int) -> None:
+        """Gives the room of a body back."""
+        self._held -= size
+
+    def _hold(self, more: int, size: int) -> None:
+        """Takes room for `more` bytes of a body that has `size` of them so far."""
+        self._held += more
+        if size > self.largest:
+            raise encodings.too_large(self.largest)
+        if self._held > self._together and self._held > size:
+            raise Failure(StatusCode.CONN_THROTTLED, "The server holds as many requests as it can. Try again soon.")
+
+
+async def drain(receive: Receive, most: int) -> None:
+    """Takes in what a refused client still sends, so that it gets to read the answer; no more than `most` bytes."""
+    seen = 0
+    try:
+        while seen < most:
+            chunk, more = await _chunk(receive)
+            seen += len(chunk)
+            if not more:
+                return
+    except (Failure, Gone):
+        return
+
+
+async def _chunk(receive: Receive) -> tuple[bytes, bool]:
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            message = await receive()
+    except TimeoutError:
+        details = f"No byte of the body arrived within {_PATIENCE_S:.0f} seconds."
+        raise Failure(StatusCode.RPC_REQUEST_TIMEOUT, details) from None
+    if message["type"] == "http.disconnect":
+        raise Gone
+    return message.get("body", b""), message.get("more_body", False)

@@ -1,0 +1,206 @@
+"""The JSON door: an ASGI application that answers every built RPC at every HTTP binding.
+
+The event loop receives the body; a thread then reads the JSON, calls the dispatcher as the gRPC door does, and writes
+the JSON. The HTTP status follows from the status code of the reply. docs/http.md tells the rules to users.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+from starlette.types import Receive, Scope, Send
+
+from postil import errors, logs
+from postil.core import statuses
+from postil.doors.http import encodings, json_out, json_text, old_clients, queries
+from postil.doors.http.bindings import Match, Routes
+from postil.doors.http.bodies import Bodies, Gone, drain
+from postil.doors.http.json_in import Reader
+from postil.doors.rpc.dispatcher import Reason, Refused
+from postil.doors.rpc.methods import Method
+from postil.errors import Failure
+from postil.v1.status_code_pb2 import StatusCode
+from postil.v1.status_pb2 import BaseResponse
+
+Call = Callable[[str, bytes, Sequence[tuple[str, str]]], bytes]  # the dispatcher's
+
+_READERS = 8  # threads that answer reads, as many as behind the gRPC door
+_PASSED_ON = ("authorization", "x-clarifai-session-token", "x-clarifai-request-id-prefix", "x-clarifai-client")
+_REFUSALS: dict[Reason, statuses.Code] = {
+    Reason.UNIMPLEMENTED: StatusCode.NOT_IMPLEMENTED,
+    Reason.EXHAUSTED: StatusCode.CONN_THROTTLED,
+    Reason.TIMED_OUT: StatusCode.RPC_REQUEST_TIMEOUT,
+    Reason.UNAVAILABLE: StatusCode.RPC_SERVER_UNAVAILABLE,
+}
+
+log = logs.get(__name__)
+
+
+class Limits(NamedTuple):
+    """What the gateway takes in."""
+
+    threads: int  # calls that write, worked on at once
+    body_bytes: int  # one request
+    bodies_bytes: int  # all requests that are being received or worked on
+
+
+class Reply(NamedTuple):
+    """What goes back."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Gateway:
+    """HTTP and JSON to RPCs.
+
+    Args:
+        methods: Every RPC of the contract.
+        limits: What is taken in.
+        origins: Other sites whose pages may call; "*" for any.
+    """
+
+    def __init__(self, methods: Mapping[str, Method], limits: Limits, origins: Collection[str] = ()) -> None:
+        self._routes = Routes(methods)
+        self._origins = frozenset(origins)
+        self._bodies = Bodies(limits.body_bytes, limits.bodies_bytes)
+        self._printer = json_out.Printer()
+        self._reader = Reader()
+        self._writing = ThreadPoolExecutor(limits.threads, "http")
+        self._reading = ThreadPoolExecutor(min(_READERS, limits.threads), "http-read")
+        self._call: Call = _not_yet
+
+    def open(self, call: Call) -> None:
+        """Lets calls through; until then they are refused, as the server is still starting."""
+        self._call = call
+
+    def close(self) -> None:
+        """Lets no more calls through and waits for those that run."""
+        self._call = _not_yet
+        for pool in (self._writing, self._reading):
+            pool.shutdown(cancel_futures=True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one HTTP request."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            reply = await self._answer(scope, headers, receive)
+        except Failure as failure:
+            reply = self._refusal(failure, headers)
+            await drain(receive, self._bodies.largest)
+        except Gone:
+            return
+        await _send(send, reply, head=scope["method"] == "HEAD")
+
+    async def _answer(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Reply:
+        if not self._welcome(headers):
+            return self._foreign(headers)
+        path = scope["raw_path"].decode("latin-1")
+        verb = "GET" if scope["method"] == "HEAD" else scope["method"]
+        match = self._routes.find(verb, path)
+        if match is None:
+            return self._unrouted(verb, path, headers)
+        body = await self._bodies.receive(receive, headers.get("content-length", ""))
+        try:
+            pool = self._reading if match.binding.method.reads else self._writing
+            work = partial(self._work, match, scope["query_string"], headers, body)
+            return await asyncio.get_running_loop().run_in_executor(pool, work)
+        except (RuntimeError, asyncio.CancelledError):  # the pools are closed
+            raise Failure(StatusCode.RPC_SERVER_UNAVAILABLE, _STOPPING) from None
+        finally:
+            self._bodies.release(len(body))
+
+    def _welcome(self, headers: Mapping[str, str]) -> bool:
+        """Pages of other sites may not call unless they are configured: a browser would let them write unseen."""
+        origin = headers.get("origin")
+        if origin is None or origin in self._origins or "*" in self._origins:
+            return True
+        return origin.partition("://")[2] == headers.get("host")
+
+    def _foreign(self, headers: Mapping[str, str]) -> Reply:
+        details = f"Pages from {headers['origin'][:200]} may not call this server. Allow them with --cors-origins."
+        return self._refusal(errors.invalid_request(details), headers)._replace(status=403)
+
+    def _unrouted(self, verb: str, path: str, headers: Mapping[str, str]) -> Reply:
+        verbs = sorted(self._routes.verbs(path))
+        if not verbs:
+            details = f"There is nothing at {path[:200]}. {_LISTED}"
+            return self._refusal(errors.missing(details), headers)
+        allow = (b"allow", ", ".join([*verbs, "OPTIONS"]).encode())
+        if verb == "OPTIONS":
+            return Reply(204, b"", (allow,))
+        details = f"{verb[:20]} is not possible here; {' and '.join(verbs)} would be."
+        refusal = self._refusal(Failure(StatusCode.CONN_METHOD_NOT_ALLOWED, details), headers)
+        return refusal._replace(headers=(*refusal.headers, allow))
+
+    def _work(self, match: Match, query: bytes, headers: Mapping[str, str], body: bytes) -> Reply:
+        """From body to reply, on a thread."""
+        try:
+            body = encodings.inflate(body, headers.get("content-encoding", ""), self._bodies.largest)
+            method = match.binding.method
+            request = self._request(match, query, body)
+            metadata = [(name, headers[name]) for name in _PASSED_ON if name in headers]
+            answer = method.response.FromString(self._call(method.name, request.SerializeToString(), metadata))
+        except Failure as failure:
+            return self._refusal(failure, headers)
+        except Refused as refused:
+            return self._refusal(Failure(_REFUSALS[refused.reason], refused.details), headers)
+        except Exception:  # the last line of defence: one call fails, the server goes on
+            log.exception("unexpected", path=match.binding.path)
+            return self._refusal(Failure(StatusCode.INTERNAL_SERVER_ISSUE, _UNEXPECTED), headers)
+        return self._reply(answer, headers)
+
+    def _request(self, match: Match, query: bytes, body: bytes) -> Any:
+        """The request message: query first, then body, then path, each overriding what came before."""
+        binding = match.binding
+        message: Any = binding.method.request()
+        if query:
+            self._reader.read(queries.tree(query, message.DESCRIPTOR), message)
+        if binding.body:
+            self._reader.read(json_text.parse(body), message)
+        for name, value in zip(binding.captures, match.captured, strict=True):
+            *hops, last = name.split(".")
+            inner: Any = message
+            for hop in hops:
+                inner = getattr(inner, hop)
+            self._reader.read({last: value}, inner)
+        return message
+
+    def _reply(self, answer: Any, headers: Mapping[str, str]) -> Reply:
+        status = statuses.http_status(answer.status.code)
+        tree = self._printer.value(answer)
+        if old_clients.is_old(headers.get("x-clarifai-client", "")):
+            old_clients.complete(tree)
+        text = json_out.dumps(tree)
+        small = encodings.shrink(text, headers.get("accept-encoding", ""))
+        if small is None:
+            return Reply(status, text, (_JSON,))
+        return Reply(status, small, (_JSON, (b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")))
+
+    def _refusal(self, failure: Failure, headers: Mapping[str, str]) -> Reply:
+        """A reply to what never became a call."""
+        status = statuses.of_failure(failure)
+        status.req_id = headers.get("x-clarifai-request-id-prefix", "")[:96] + os.urandom(16).hex()
+        return Reply(status.http_status_code, self._printer.text(BaseResponse(status=status)), (_JSON,))
+
+
+_JSON = (b"content-type", b"application/json")
+_STOPPING = "The server is stopping. Try again soon."
+_UNEXPECTED = "Something went wrong in the server; see its log."
+_LISTED = "The calls are listed at /docs."
+
+
+def _not_yet(_method: str, _request: bytes, _metadata: Sequence[tuple[str, str]]) -> bytes:
+    raise Refused(Reason.UNAVAILABLE, "The server is starting or stopping. Try again soon.")
+
+
+async def _send(send: Send, reply: Reply, *, head: bool) -> None:
+    length = () if reply.status == 204 else ((b"content-length", str(len(reply.body)).encode()),)
+    await send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, *length]})
+    await send({"type": "http.response.body", "body": b"" if head else reply.body})

@@ -1,0 +1,67 @@
+"""JSON text to plain values, within limits.
+
+Strict JSON is read by orjson. What that refuses gets a second chance, because published samples need it: a comma before
+a closing bracket, and line breaks inside a string (`base64 picture.jpg` on a command line wraps its output).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+from postil.errors import Failure
+from postil.v1.status_code_pb2 import StatusCode
+
+MAX_VALUES = 2_000_000  # some 300 MB of Python objects at worst; 128 vectors of 8192 numbers are half of it
+
+_SMALL = 64 * 1024  # bytes; what has no more than this cannot hold too many values
+_STRING_OR_COMMA = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|,(?=\s*[}\]])', re.DOTALL)
+_tolerant = json.JSONDecoder(strict=False)
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The object that a request's body is; nothing at all is an empty object.
+
+    Raises:
+        Failure: CONN_BAD_REQUEST_FORMAT (not JSON, or not an object), RPC_MAX_MESSAGE_SIZE_EXCEEDED (too many values).
+    """
+    if len(body) > _SMALL and body.count(b",") + body.count(b"{") + body.count(b"[") > MAX_VALUES:
+        raise Failure(
+            StatusCode.RPC_MAX_MESSAGE_SIZE_EXCEEDED,
+            f"The body holds more than {MAX_VALUES:,} JSON values. Send fewer items at once.",
+        )
+    try:
+        value = orjson.loads(body) if body else {}
+    except orjson.JSONDecodeError as error:
+        value = _again(body, error)
+    if not isinstance(value, dict):
+        raise _malformed(f"The body is a JSON {_kind(value)}, but must be an object: {{...}}.")
+    return value
+
+
+def _again(body: bytes, first: orjson.JSONDecodeError) -> Any:
+    try:
+        text = body.decode("utf-8-sig")
+        if not text.strip():
+            return {}
+        try:
+            return _tolerant.decode(text)
+        except json.JSONDecodeError:
+            return _tolerant.decode(_STRING_OR_COMMA.sub(lambda match: match[1] or "", text))
+    except UnicodeDecodeError:
+        raise _malformed("The body is not UTF-8 text. Send a JSON object.") from None
+    except RecursionError:
+        raise _malformed("The body nests arrays or objects too deeply.") from None
+    except ValueError:  # of the second reader; the first one counts from the body as it was sent
+        raise _malformed(f"The body is not JSON: {first.msg} (line {first.lineno}, column {first.colno}).") from None
+
+
+def _malformed(details: str) -> Failure:
+    return Failure(StatusCode.CONN_BAD_REQUEST_FORMAT, details)
+
+
+def _kind(value: object) -> str:
+    return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")
