@@ -1,6 +1,6 @@
 """What the dispatcher adds to a call: microseconds of Python around a servicer that does nothing.
 
-`python -m benchmarks.dispatcher`; the limit that `docs/architecture.md` sets is 40 µs.
+`python -m benchmarks.dispatcher`; 40 µs is the most it may cost (doors/rpc/dispatcher.py).
 """
 
 from __future__ import annotations
