@@ -69,6 +69,15 @@ def test_a_text_and_a_vector(call: Call, app: UserAppIDSet) -> None:
     assert not answer.inputs[1].data.embeddings, "vectors stay out of answers"
 
 
+def test_a_text_nobody_can_embed_fails_alone(call: Call, app: UserAppIDSet) -> None:
+    blank, good = Input(id="blank", data=Data()), Input(id="good", data=Data())
+    blank.data.text.raw, good.data.text.raw = "   ", "Some words."
+    answer = post(call, app, blank, good)
+    assert answer.status.code == StatusCode.MIXED_STATUS
+    assert "inputs[0]" in answer.inputs[0].status.details
+    assert answer.inputs[1].status.code == StatusCode.INPUT_SUCCESS
+
+
 def test_a_url_is_pending_then_processed(
     call: Call, app: UserAppIDSet, photos: dict[str, bytes], web: WebServer
 ) -> None:

@@ -95,6 +95,9 @@ class Adding:
             except FutureTimeout:
                 made.pending = True
                 continue
+            except Failure as failure:
+                made.failure = Failure(failure.code, f"{made.where}: {failure.details}", failure.notes)
+                continue
             made.vectors.append(SpaceVector(spec.version_id, spec.model_id, spec.kind, matrix[position]))
 
     def _write(self, call: Call, request: PostInputsRequest, drafts: list[Draft]) -> bytes:

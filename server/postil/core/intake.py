@@ -75,11 +75,10 @@ class Intake:
             made.content = b""
             sound.append(made)
         queue = self._embedders.default("text")
-        if queue is None or not sound:
+        if queue is None:
             return
-        future = queue.submit([made.message.data.text.raw for made in sound])
-        for position, made in enumerate(sound):
-            made.embedding = (queue.spec, future, position)
+        for made in sound:  # one by one, so that a text the model cannot take fails alone; the queue batches them
+            made.embedding = (queue.spec, queue.submit([made.message.data.text.raw]), 0)
 
     def _file(self, made: Draft) -> None:
         try:

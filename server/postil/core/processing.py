@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
 
 from postil.core import records, statuses
 from postil.core.downloads import Downloads
@@ -17,6 +20,7 @@ from postil.core.hosting import digest_of
 from postil.core.intake import Intake
 from postil.core.spaces import Spaces
 from postil.core.vectors import SpaceVector
+from postil.embed.base import Spec
 from postil.errors import Failure
 from postil.store.base import InputRecord, Store, Transaction
 from postil.v1.data_pb2 import Data
@@ -106,13 +110,20 @@ class Processing:
         if made.failure is None:
             self._intake.take([made])
         if made.failure is None and made.embedding is not None:
-            spec, future, position = made.embedding
-            vector = future.result(timeout=_EMBED_SECONDS)[position]
-            made.vectors.append(SpaceVector(spec.version_id, spec.model_id, spec.kind, vector))
+            self._embedded(made, *made.embedding)
         if made.failure is not None:
             self._fail(app, record, made.failure)
         else:
             self._store.write(lambda tx: _complete(tx, app, record.id, made))
+
+    @staticmethod
+    def _embedded(made: Draft, spec: Spec, future: Future[NDArray[np.float32]], position: int) -> None:
+        try:
+            vector = future.result(timeout=_EMBED_SECONDS)[position]
+        except Failure as failure:
+            made.failure = Failure(failure.code, f"{made.where}: {failure.details}", failure.notes)
+            return
+        made.vectors.append(SpaceVector(spec.version_id, spec.model_id, spec.kind, vector))
 
     def _draft(self, record: InputRecord) -> Draft:
         message = Input.FromString(record.message)
