@@ -22,6 +22,8 @@ NAMES = [
     "m0003_annotations",
     "m0004_vectors",
     "m0005_changes",
+    "m0006_vocabulary",
+    "m0007_kept",
 ]
 
 

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from postil.store.base import AnnotationListing, InputRecord, Queries, Transaction, Vectors
+from postil.store.base import (
+    AnnotationListing,
+    ConceptName,
+    InputRecord,
+    KeptSearch,
+    Queries,
+    RelationRecord,
+    Transaction,
+    Vectors,
+)
 from postil.store.sqlite import SqliteStore
 from support.stores import PENDING, SUCCESS, Filler, add_inputs, annotation, vector
 
@@ -36,7 +45,27 @@ class _World:
         fill.vectors(self.app, self.space, [record.anchor for record in inputs], np.ones((INPUTS, 2)))
         self.input: InputRecord = inputs[INPUTS // 2]
         self.annotation = fill.annotation(self.app, self.input, "x", {self.cat: 1.0})
+        self.words = fill.app("words")
+        self.fox = self._keep(store)
         fill.input(self.app, "last", status=PENDING, url="u", blobs=("d" * 64,))
+
+    def _keep(self, store: SqliteStore) -> int:
+        """Many of everything that hangs on concepts and apps; gives the row of a concept."""
+
+        def op(tx: Transaction) -> int:
+            ids = [f"c{number}" for number in range(INPUTS)]
+            rows = [record.row for record in tx.ensure_concepts(self.words, dict.fromkeys(ids, "")).values()]
+            for row in rows:
+                tx.put_concept_name(self.words, ConceptName(row, "ja", f"名{row}", ""))
+                tx.add_relation(self.words, RelationRecord(0, f"r{row}", row, "hyponym", rows[0], "", b""))
+                tx.add_named(self.words, "search", f"s{row}", "", b"")
+            searches = [
+                KeptSearch(self.words, f"s{n}", n, 0, "PostSearches", b"", 1, 10, "", ()) for n in range(INPUTS)
+            ]
+            tx.keep_searches(searches)
+            return rows[7]
+
+        return store.write(op)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +120,12 @@ _READS: dict[str, Callable[[_World, Queries], object]] = {
     "vectors": lambda w, q: q.vectors(w.space, [w.input.anchor]),
     "vectors_of_input": lambda w, q: q.vectors_of_input(w.space, w.input.row),
     "scan": lambda w, q: q.scan_vectors(w.space, 1000, 20),
+    "concepts_by_row": lambda w, q: q.concepts_by_row([w.fox]),
+    "concepts_named_in": lambda w, q: q.concepts_named_in(w.words, "ja", "猫"),
+    "hyponyms": lambda w, q: q.hyponyms(w.words, [w.fox], 100),
+    "relations_of": lambda w, q: q.relations_of(w.words, w.fox, [("hyponym", True), ("hyponym", False)], "", 0, 20),
+    "list_named": lambda w, q: q.list_named(w.words, "search", 0, 20),
+    "kept_search": lambda w, q: q.kept_search(w.words, "s7"),
     "hits": lambda w, q: q.hits([w.input.anchor, w.input.anchor + 1]),
 }
 
@@ -114,6 +149,11 @@ _WRITES: dict[str, Callable[[_World, Transaction], object]] = {
     "put_vectors": lambda w, tx: tx.put_vectors(w.app, Vectors(w.space, np.array([w.input.anchor]), vector(0, 1))),
     "delete_vectors": lambda w, tx: tx.delete_vectors(w.app, [w.input.anchor]),
     "delete_annotations": lambda w, tx: tx.delete_annotations(w.app, [w.annotation.row]),
+    "add_relation": lambda w, tx: tx.add_relation(
+        w.words, RelationRecord(0, "new", w.fox, "synonym", w.fox + 1, "", b"")
+    ),
+    "delete_named": lambda w, tx: tx.delete_named(w.words, "search", ["s7"]),
+    "forget_searches": lambda _, tx: tx.forget_searches(INPUTS, 20),
     "delete_inputs": lambda w, tx: tx.delete_inputs(w.app, [w.input.row]),
 }
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from postil.store.kept import KeptHit, KeptQueries, KeptSearch, KeptWrites, NamedRecord
 from postil.store.records import (
     AnnotationListing,
     AnnotationRecord,
@@ -30,6 +31,7 @@ from postil.store.records import (
     SpaceRecord,
     Vectors,
 )
+from postil.store.vocabulary import ConceptName, RelationRecord, VocabularyQueries, VocabularyWrites
 
 T = TypeVar("T")
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "AppRecord",
     "Blobs",
     "Change",
+    "ConceptName",
     "ConceptRecord",
     "ConceptTally",
     "Corrupt",
@@ -45,9 +48,13 @@ __all__ = [
     "HitRecord",
     "InputRecord",
     "JobRecord",
+    "KeptHit",
+    "KeptSearch",
     "Matrix",
+    "NamedRecord",
     "NewInput",
     "Queries",
+    "RelationRecord",
     "Rows",
     "SpaceRecord",
     "Store",
@@ -57,7 +64,7 @@ __all__ = [
 ]
 
 
-class Queries(Protocol):
+class Queries(VocabularyQueries, KeptQueries, Protocol):
     """Reads. Each sees everything committed before it began. `offset`/`limit` are counts of rows."""
 
     def setting(self, name: str) -> str | None:
@@ -172,7 +179,7 @@ class Queries(Protocol):
         ...
 
 
-class Transaction(Queries, Protocol):
+class Transaction(Queries, VocabularyWrites, KeptWrites, Protocol):
     """Writes, all or nothing per op. Rows given out by reserve_* must be used in the same op or are skipped.
 
     A row that should exist in the app and does not (any more) raises Missing: what was read before the op may have been

@@ -173,3 +173,41 @@ def m0005_changes(database: Database) -> None:
     _table(database, "identity", {"id": int, "value": str}, pk="id")
     database.table("identity").insert({"id": 1, "value": secrets.token_hex(16)})
     _table(database, "settings", {"name": str, "value": str}, pk="name")
+
+
+@migrations()
+def m0006_vocabulary(database: Database) -> None:
+    """Concept names in other languages, and how concepts relate. Names repeat the app: looked up without a join."""
+    database.execute(
+        "CREATE TABLE concept_names (app INTEGER NOT NULL, concept INTEGER NOT NULL, language TEXT NOT NULL,"
+        " name TEXT NOT NULL, name_folded TEXT NOT NULL, definition TEXT NOT NULL,"
+        " PRIMARY KEY (concept, language)) STRICT, WITHOUT ROWID"
+    )
+    database.execute("CREATE INDEX concept_names_found ON concept_names(app, language, name)")
+    database.execute(
+        "CREATE TABLE relations (row INTEGER PRIMARY KEY AUTOINCREMENT, app INTEGER NOT NULL, id TEXT NOT NULL,"
+        " subject INTEGER NOT NULL, predicate TEXT NOT NULL, object INTEGER NOT NULL, graph TEXT NOT NULL,"
+        " message BLOB NOT NULL) STRICT"
+    )
+    database.execute("CREATE UNIQUE INDEX relations_id ON relations(app, id)")
+    database.execute("CREATE UNIQUE INDEX relations_edge ON relations(app, subject, predicate, object, graph)")
+    database.execute("CREATE INDEX relations_object ON relations(object, predicate)")
+    database.execute("CREATE INDEX relations_listed ON relations(app)")
+
+
+@migrations()
+def m0007_kept(database: Database) -> None:
+    """What an app keeps under ids of its own (saved searches, filters, graphs), and the searches that ran."""
+    database.execute(
+        "CREATE TABLE named (row INTEGER PRIMARY KEY AUTOINCREMENT, app INTEGER NOT NULL, kind TEXT NOT NULL,"
+        " id TEXT NOT NULL, detail TEXT NOT NULL, message BLOB NOT NULL) STRICT"
+    )
+    database.execute("CREATE UNIQUE INDEX named_id ON named(app, kind, id)")
+    database.execute("CREATE INDEX named_listed ON named(app, kind)")
+    database.execute(
+        "CREATE TABLE searches_run (row INTEGER PRIMARY KEY, app INTEGER NOT NULL, id TEXT NOT NULL,"
+        " time_us INTEGER NOT NULL, sequence INTEGER NOT NULL, endpoint TEXT NOT NULL, page INTEGER NOT NULL,"
+        " per_page INTEGER NOT NULL, end_user TEXT NOT NULL, hits BLOB NOT NULL, request BLOB NOT NULL) STRICT"
+    )
+    database.execute("CREATE UNIQUE INDEX searches_run_id ON searches_run(app, id)")
+    database.execute("CREATE INDEX searches_run_time ON searches_run(time_us)")

@@ -12,11 +12,13 @@ from postil.store.feed import CHUNK_CHANGES, ChangeRow
 from postil.store.queries_annotations import AnnotationQueries
 from postil.store.queries_concepts import ConceptQueries
 from postil.store.queries_inputs import InputQueries
+from postil.store.queries_kept import KeptRows
 from postil.store.queries_vectors import VectorQueries
+from postil.store.queries_vocabulary import VocabularyRows
 from postil.store.sql import connect
 
 
-class SqliteQueries(InputQueries, AnnotationQueries, ConceptQueries, VectorQueries):
+class SqliteQueries(InputQueries, AnnotationQueries, ConceptQueries, VectorQueries, VocabularyRows, KeptRows):
     """`base.Queries` over one connection. Used by one thread at a time."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

@@ -49,7 +49,7 @@ class ConceptQueries:
         rows = self._connection.execute(
             f"SELECT {CONCEPT} FROM concepts WHERE app = ? AND name_folded LIKE ? ESCAPE '\\'"
             " ORDER BY name, id LIMIT ? OFFSET ?",
-            (app, _like(pattern), limit, offset),
+            (app, like_pattern(pattern), limit, offset),
         )
         return [ConceptRecord._make(row) for row in rows]
 
@@ -78,7 +78,7 @@ class ConceptQueries:
         ).fetchall()
 
 
-def _like(pattern: str) -> str:
+def like_pattern(pattern: str) -> str:
     """A LIKE pattern, escaped with a backslash, of one where only `*` is special; runs of `*` are one."""
     parts = pattern.casefold().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").split("*")
     return "%".join([parts[0], *(part for part in parts[1:-1] if part), parts[-1]]) if len(parts) > 1 else parts[0]

@@ -13,10 +13,14 @@ from postil.store.sql import distinct_ints, select_in
 from postil.store.writes_annotations import AnnotationWrites
 from postil.store.writes_concepts import ConceptWrites
 from postil.store.writes_inputs import InputWrites
+from postil.store.writes_kept import KeptRowWrites
 from postil.store.writes_vectors import VectorWrites
+from postil.store.writes_vocabulary import VocabularyRowWrites
 
 
-class SqliteTransaction(InputWrites, AnnotationWrites, ConceptWrites, VectorWrites, SqliteQueries):
+class SqliteTransaction(
+    InputWrites, AnnotationWrites, ConceptWrites, VectorWrites, VocabularyRowWrites, KeptRowWrites, SqliteQueries
+):
     """`base.Transaction`: reads see what the op has written so far."""
 
     def __init__(self, connection: sqlite3.Connection, counters: Counters) -> None:

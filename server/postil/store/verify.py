@@ -74,6 +74,21 @@ _RULES = (
         ),
     ),
     (
+        "Concept {} has a name in {!r}, but does not exist in the name's app.",
+        (
+            "SELECT n.concept, n.language FROM concept_names n LEFT JOIN concepts c ON c.row = n.concept"
+            " WHERE c.row IS NULL OR c.app <> n.app"
+        ),
+    ),
+    (
+        "Relation {} names a concept that its app does not have.",
+        (
+            "SELECT r.row FROM relations r LEFT JOIN concepts s ON s.row = r.subject"
+            " LEFT JOIN concepts o ON o.row = r.object"
+            " WHERE s.row IS NULL OR o.row IS NULL OR s.app <> r.app OR o.app <> r.app"
+        ),
+    ),
+    (
         "Blob {} is kept for input {}, which does not exist.",
         "SELECT digest, input FROM blob_refs WHERE input NOT IN (SELECT row FROM inputs)",
     ),
