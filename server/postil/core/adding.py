@@ -24,6 +24,7 @@ from postil.v1.status_pb2 import Status
 
 MAX_ITEMS = 128
 SYNC_SECONDS = 3.0  # what takes longer is accepted as pending and finished by a worker
+ROOM_SECONDS = 2.0
 _RETRIES = 5
 _SUFFIXES = 9
 
@@ -45,12 +46,15 @@ class Adding:
         store: Where to.
         intake: Turns media into blobs and vectors.
         wake: Called after a commit that left inputs pending.
+        room: Waits at most so many seconds until the index can take more; a load that outruns it slows down here,
+            so that searches beside it stay fast.
     """
 
-    def __init__(self, store: Store, intake: Intake, wake: Callable[[], None]) -> None:
+    def __init__(self, store: Store, intake: Intake, wake: Callable[[], None], room: Callable[[float], object]) -> None:
         self._store = store
         self._intake = intake
         self._wake = wake
+        self._room = room
 
     def post(self, call: Call, request: PostInputsRequest) -> bytes:
         """1 to 128 inputs; 30104 for another number of them, else a status per item (semantics of PostInputs)."""
@@ -67,6 +71,7 @@ class Adding:
         self._refuse_datasets(drafts)
         self._intake.take([made for made in drafts if made.failure is None])
         self._settle(drafts, min(SYNC_SECONDS, call.remaining()))
+        self._room(min(ROOM_SECONDS, call.remaining()))
         answer = self._write(call, request, drafts)
         if any(made.pending and made.failure is None for made in drafts):
             self._wake()

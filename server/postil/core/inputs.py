@@ -49,11 +49,12 @@ class Inputs:
         store: Where they live.
         intake: Takes their media in.
         wake: Tells the workers that inputs are pending.
+        room: Waits until the index can take more, at most so many seconds.
     """
 
-    def __init__(self, store: Store, intake: Intake, wake: Callable[[], None]) -> None:
+    def __init__(self, store: Store, intake: Intake, wake: Callable[[], None], room: Callable[[float], object]) -> None:
         self._store = store
-        self._adding = Adding(store, intake, wake)
+        self._adding = Adding(store, intake, wake, room)
         self._patches = InputPatches(store)
 
     def post(self, call: Call, request: PostInputsRequest) -> bytes:
