@@ -8,6 +8,7 @@ import os
 import threading
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,6 +63,9 @@ from postil.store.verify import verify as verify_store
 INDEX = "index"  # folder of the data directory; derived
 
 log = logs.get(__name__)
+
+
+_PRESSURE = 0.9  # of the index; above it, loading waits
 
 
 class Listening(NamedTuple):
@@ -147,7 +151,7 @@ class App:
             AnnotationsServicer(Annotations(store, embedders, hosting, opening)),
             AppsServicer(apps, access),
             ConceptsServicer(Concepts(store)),
-            InputsServicer(Inputs(store, intake, processing.wake)),
+            InputsServicer(Inputs(store, intake, processing.wake, partial(index.wait_below, _PRESSURE))),
             ModelsServicer(Models(store, embedders)),
             SearchesServicer(Searches(store, index, query_vectors, self._count_walk)),
             StatusCodesServicer(StatusCodes()),
