@@ -266,11 +266,7 @@ def test_by_a_picture_of_our_own_never_goes_out(album: World) -> None:
     assert "there is nothing at" in refused(album, ranked(gone), StatusCode.INPUT_DOWNLOAD_FAILED)
 
 
-def test_a_picture_that_does_not_come_is_30002(album: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(url: str) -> bytes:
-        raise Failure(StatusCode.INPUT_CONNECTION_FAILED, "the host does not answer")
-
-    album.searches._query_vectors._fetch = fail
+def test_a_picture_that_does_not_come_is_30002(album: World) -> None:
     details = refused(album, ranked(picture_rank(url="http://example.org")), StatusCode.INPUT_DOWNLOAD_FAILED)
     assert "the host does not answer" in details
 

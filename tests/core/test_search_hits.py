@@ -46,7 +46,7 @@ def expected(scored: list[tuple[float, HitRecord]]) -> MultiSearchResponse:
 def test_framed_bytes_parse_to_what_messages_say(size: int) -> None:
     scored = [(1.0, record(1, size)), (0.25, record(2, size)), (0.0, record(3, size))]
     tail = hits.app_tail(APP)
-    framed = hits.response("request", "search", [hits.hit(score, r, tail) for score, r in scored])
+    framed = hits.response("request", "search", [(score, hits.frame(r, tail)) for score, r in scored])
     assert MultiSearchResponse.FromString(framed) == expected(scored)
 
 
@@ -58,7 +58,7 @@ def test_framed_bytes_are_those_of_the_serializer() -> None:
     """But for a score of 0, which a serializer leaves out and we write."""
     scored = [(0.5, record(1)), (0.125, record(2))]
     tail = hits.app_tail(APP)
-    framed = hits.response("request", "search", [hits.hit(score, r, tail) for score, r in scored])
+    framed = hits.response("request", "search", [(score, hits.frame(r, tail)) for score, r in scored])
     reparsed = MultiSearchResponse.FromString(framed)
     assert len(reparsed.SerializeToString()) == len(framed)
-    assert b"\x0d\x00\x00\x00\x00" in hits.hit(0.0, record(3), tail)
+    assert b"\x0d\x00\x00\x00\x00" in hits.response("request", "search", [(0.0, hits.frame(record(3), tail))])

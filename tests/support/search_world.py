@@ -19,6 +19,7 @@ from postil.core.opening import Opening
 from postil.core.query_vectors import QueryVectors
 from postil.core.search import Searches
 from postil.embed.base import EmbedQueue, Spec
+from postil.errors import Failure
 from postil.index.base import Metric, Neighbours, Plan
 from postil.media.pictures import PictureReader
 from postil.store.base import AnnotationRecord, AppRecord, Change, NewInput, Transaction, Vectors
@@ -31,6 +32,7 @@ from postil.v1.search_service_pb2 import (
     PostAnnotationsSearchesRequest,
     PostInputsSearchesRequest,
 )
+from postil.v1.status_code_pb2 import StatusCode
 
 Vector = Sequence[float] | NDArray[Any]
 Labels = dict[str, float]
@@ -137,7 +139,7 @@ class World:
         self.plans: list[Plan] = []
         vectors = QueryVectors(
             self.embedders,
-            Downloads(self.fetch, self.store.blobs, Hosting("http://postil.test")),
+            Downloads(self._fetch, self.store.blobs, Hosting("http://postil.test")),
             Opening(PictureReader()),
         )
         self.searches = Searches(self.store, self.indexes, vectors, self.plans.append)
@@ -145,7 +147,9 @@ class World:
     def new_app(self, app_id: str) -> AppRecord:
         return self.store.write(lambda tx: tx.put_app("me", app_id, b""))
 
-    def fetch(self, url: str) -> bytes:
+    def _fetch(self, url: str) -> bytes:
+        if url not in self.web:
+            raise Failure(StatusCode.INPUT_CONNECTION_FAILED, "the host does not answer")
         return self.web[url]
 
     def add(

@@ -13,21 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postil.core import scores
+from postil.core.hit_reader import HitReader, Scored
 from postil.core.query import Query
 from postil.core.targets import Point, Target
 from postil.index.base import Indexes, Metric, Neighbours, Plan, SpaceIndex
-from postil.store.base import AnnotationListing, AppRecord, HitRecord, Queries
 
 _BAND = 10  # neighbours; the index searches one list for all k of a band (index/planner.py)
 _GROWTH = 4
 _READ = 512  # anchors or annotations read at a time
-
-
-class Scored(NamedTuple):
-    """A hit on its way out."""
-
-    score: float
-    record: HitRecord
 
 
 class Near(NamedTuple):
@@ -88,9 +81,9 @@ class Candidates:
     """
 
     def __init__(
-        self, queries: Queries, target: Target, query: Query, near: Callable[[Point], Near], chunk: int
+        self, reader: HitReader, target: Target, query: Query, near: Callable[[Point], Near], chunk: int
     ) -> None:
-        self._queries = queries
+        self._reader = reader
         self._target = target
         self._min_value = query.min_value
         self._near = near
@@ -99,20 +92,20 @@ class Candidates:
 
     def __iter__(self) -> Iterator[Scored]:
         target = self._target
-        if self._min_value <= scores.PRESENT:
+        if target.best and self._min_value <= scores.PRESENT:
             yield from self._labelled(target.best, scores.PRESENT)
         point = target.point()
         if point is not None:
             near = self._near(point)
             yield from self._neighbours(near)
             self.complete = near.complete
-        if self.complete and self._min_value <= scores.ABSENT:
+        if target.worst and self.complete and self._min_value <= scores.ABSENT:
             yield from self._labelled(target.worst, scores.ABSENT)
 
     def _labelled(self, rows: Sequence[int], score: float) -> Iterator[Scored]:
         for start in range(0, len(rows), self._chunk):
-            for record in read_hits(self._queries, rows[start : start + self._chunk]):
-                yield Scored(score, record)
+            for hit in self._reader.of_annotations(rows[start : start + self._chunk]):
+                yield Scored(score, hit)
 
     def _neighbours(self, near: Near) -> Iterator[Scored]:
         """Every annotation of every anchor, but those that are labelled and so have their place already."""
@@ -121,56 +114,20 @@ class Candidates:
         values: list[float] = near.scores.tolist()
         for start in range(0, len(anchors), self._chunk):
             part = anchors[start : start + self._chunk]
-            by_anchor: dict[int, list[HitRecord]] = {}
-            for record in self._queries.hits(part):
-                if record.annotation not in labelled:
-                    by_anchor.setdefault(record.anchor, []).append(record)
+            found = self._reader.of_anchors(part)
             for anchor, score in zip(part, values[start : start + self._chunk], strict=True):
-                for record in by_anchor.get(anchor, ()):
-                    yield Scored(score, record)
-
-
-def read_hits(queries: Queries, rows: Sequence[int]) -> list[HitRecord]:
-    """The annotations of these rows with their inputs, in the order of the rows; those deleted since are left out."""
-    annotations = queries.annotations_by_row(rows)
-    inputs = queries.inputs_by_row(list({annotation.input for annotation in annotations.values()}))
-    return [
-        HitRecord(found.anchor, row, found.input, inputs[found.input].message, found.message)
-        for row in rows
-        if (found := annotations.get(row)) is not None and found.input in inputs
-    ]
-
-
-def all_annotations(queries: Queries, app: AppRecord, offset: int, limit: int) -> list[Scored]:
-    """A page of every annotation of the app, oldest first."""
-    listing = AnnotationListing(trusted_only=False, blanks=True)
-    records = queries.list_annotations(app.row, listing, offset, limit)
-    inputs = queries.inputs_by_row(list({record.input for record in records}))
-    return [
-        Scored(scores.EVERYTHING, HitRecord(r.anchor, r.row, r.input, inputs[r.input].message, r.message))
-        for r in records
-        if r.input in inputs
-    ]
-
-
-def all_inputs(queries: Queries, app: AppRecord, offset: int, limit: int) -> list[Scored]:
-    """A page of every input of the app, oldest first, each with its input-level annotation."""
-    inputs = queries.stream_inputs(app.row, "", by_id=False, descending=False, limit=offset + limit)[offset:]
-    levels = queries.annotations_by_row([record.anchor for record in inputs])
-    return [
-        Scored(scores.EVERYTHING, HitRecord(r.anchor, r.anchor, r.row, r.message, levels[r.anchor].message))
-        for r in inputs
-        if r.anchor in levels
-    ]
+                for hit in found.get(anchor, ()):
+                    if hit.annotation not in labelled:
+                        yield Scored(score, hit)
 
 
 def one_per_input(hits: Iterator[Scored]) -> Iterator[Scored]:
     """Keeps each input's first, and so best, hit."""
     seen: set[int] = set()
-    for hit in hits:
-        if hit.record.input not in seen:
-            seen.add(hit.record.input)
-            yield hit
+    for scored in hits:
+        if scored.hit.input not in seen:
+            seen.add(scored.hit.input)
+            yield scored
 
 
 def grown(k: int) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from postil.core import statuses
 from postil.core.wire import framed, key, varint
@@ -24,7 +25,7 @@ _STATUS_TAG = key(_RESPONSE, "status")
 _ID_TAG = key(_RESPONSE, "id")
 _HITS_TAG = key(_RESPONSE, "hits")
 _REQ_ID_TAG = key(Status.DESCRIPTOR, "req_id")
-_SCORE = struct.Struct("<1sf")  # the tag fits one byte
+_SCORE = struct.Struct("<f")
 _SCORE_TAG = varint(_HIT.fields_by_name["score"].number << 3 | _FIXED32)
 _INPUT_TAG = key(_HIT, "input")
 _ANNOTATION_TAG = key(_HIT, "annotation")
@@ -36,11 +37,19 @@ def app_tail(app: AppRecord) -> bytes:
     return framed(key(_HIT, "user_id"), app.user_id.encode()) + framed(key(_HIT, "app_id"), app.id.encode())
 
 
-def hit(score: float, record: HitRecord, tail: bytes) -> bytes:
-    """One `hits` field of the response. The score is written even when it is 0."""
-    inner = b"".join(
+class Framed(NamedTuple):
+    """A hit, framed but for its score: `head`, the score's four bytes, `rest`."""
+
+    annotation: int  # row
+    input: int  # row
+    head: bytes
+    rest: bytes
+
+
+def frame(record: HitRecord, tail: bytes) -> Framed:
+    """Frames a hit. `tail` is `app_tail` of its app."""
+    rest = b"".join(
         (
-            _SCORE.pack(_SCORE_TAG, score),
             _INPUT_TAG,
             varint(len(record.input_message)),
             record.input_message,
@@ -50,10 +59,14 @@ def hit(score: float, record: HitRecord, tail: bytes) -> bytes:
             tail,
         )
     )
-    return _HITS_TAG + varint(len(inner)) + inner
+    size = len(_SCORE_TAG) + _SCORE.size + len(rest)
+    return Framed(record.annotation, record.input, _HITS_TAG + varint(size) + _SCORE_TAG, rest)
 
 
-def response(request_id: str, search_id: str, hits: Iterable[bytes]) -> bytes:
-    """The whole MultiSearchResponse, status SUCCESS."""
+def response(request_id: str, search_id: str, hits: Iterable[tuple[float, Framed]]) -> bytes:
+    """The whole MultiSearchResponse, status SUCCESS. Scores are written even when they are 0."""
     status = _OK + framed(_REQ_ID_TAG, request_id.encode())
-    return b"".join((framed(_STATUS_TAG, status), framed(_ID_TAG, search_id.encode()), *hits))
+    parts = [framed(_STATUS_TAG, status), framed(_ID_TAG, search_id.encode())]
+    for score, hit in hits:
+        parts += (hit.head, _SCORE.pack(score), hit.rest)
+    return b"".join(parts)

@@ -35,12 +35,13 @@ def scores(distances: Floats, metric: Metric, *, unit: bool) -> Floats:
         unit: Query and stored vectors have length 1.
     """
     if metric is Metric.COSINE:
-        result = 1.0 - distances / 2.0
+        result: Floats = 1.0 - distances / 2.0
     elif unit:
         result = 1.0 - distances / 4.0
     else:
-        result = 1.0 / (1.0 + np.sqrt(np.maximum(distances, 0.0)))
-    return np.clip(result, 0.0, 1.0).astype(np.float32, copy=False)  # rounding may step over the ends
+        result = (1.0 / (1.0 + np.sqrt(np.maximum(distances, 0.0)))).astype(np.float32, copy=False)
+    np.clip(result, 0.0, 1.0, out=result)  # rounding may step over the ends
+    return result
 
 
 def direction(vector: Floats) -> Floats:

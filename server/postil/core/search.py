@@ -13,7 +13,9 @@ from itertools import islice
 
 from postil.core import candidates, hits, ids, pages
 from postil.core.call import Call
-from postil.core.candidates import Candidates, Near, Scored, nearest
+from postil.core.candidates import Candidates, Near, nearest
+from postil.core.hit_cache import HitCache
+from postil.core.hit_reader import HitReader, Scored
 from postil.core.query import Query, read_query
 from postil.core.query_vectors import QueryVectors
 from postil.core.ranks import ByConcept, ByInput, ByPicture, ByText, ByVector, Rank, invalid
@@ -21,7 +23,7 @@ from postil.core.scores import EVERYTHING
 from postil.core.targets import Point, Resolver, Target, fixed, point_in
 from postil.errors import Failure
 from postil.index.base import Indexes, Plan
-from postil.store.base import AppRecord, Queries, Store
+from postil.store.base import Queries, Store
 from postil.v1.search_pb2 import Search
 from postil.v1.search_service_pb2 import PostAnnotationsSearchesRequest, PostInputsSearchesRequest
 from postil.v1.status_code_pb2 import StatusCode
@@ -29,7 +31,7 @@ from postil.v1.status_code_pb2 import StatusCode
 MAX_SEARCHES = 128  # in one call
 
 _Unit = Callable[[Iterator[Scored]], Iterator[Scored]]
-_Listing = Callable[[Queries, AppRecord, int, int], list[Scored]]
+_Listing = Callable[[HitReader, int, int], list[Scored]]
 
 
 def _ignore(plan: Plan) -> None:
@@ -57,11 +59,13 @@ class Searches:
         self._indexes = indexes
         self._query_vectors = query_vectors
         self._observe = observe
+        self._cache = HitCache()
+        store.subscribe(self._cache.apply)
 
     def annotations(self, call: Call, request: PostAnnotationsSearchesRequest) -> bytes:
         """A serialized MultiSearchResponse: one hit per annotation. Raises Failure."""
         page = pages.of_search(request.pagination)
-        return self._answer(call, list(request.searches), page, iter, candidates.all_annotations)
+        return self._answer(call, list(request.searches), page, iter, HitReader.all_annotations)
 
     def inputs(self, call: Call, request: PostInputsSearchesRequest) -> bytes:
         """A serialized MultiSearchResponse: one hit per input, with its best annotation. Raises Failure."""
@@ -71,31 +75,29 @@ class Searches:
                 "only_count: hits are not counted yet; leave it out to get the hits themselves.",
             )
         page = pages.of_search(request.pagination)
-        return self._answer(call, list(request.searches), page, candidates.one_per_input, candidates.all_inputs)
+        return self._answer(call, list(request.searches), page, candidates.one_per_input, HitReader.all_inputs)
 
     def _answer(self, call: Call, searches: list[Search], page: pages.Page, unit: _Unit, listing: _Listing) -> bytes:
         if not 1 <= len(searches) <= MAX_SEARCHES:
             raise invalid(f"searches[] has {len(searches)} items; send one (up to {MAX_SEARCHES} are run in turn)")
         queries = self._store.read()
-        tail = hits.app_tail(call.app)
-        framed: list[bytes] = []
+        reader = HitReader(queries, self._cache, call.app)
+        found: list[Scored] = []
         for i, search in enumerate(searches):
             query = read_query(search, f"searches[{i}]")
-            found = self._page(call, queries, query, page, unit, listing)
-            framed.extend(hits.hit(score, record, tail) for score, record in found)
-        return hits.response(call.request_id, ids.new_id(), framed)
+            if query.rank is not None:
+                target = self._target(call, queries, query, query.rank)
+                found += self._ranked(reader, query, target, page, unit)
+            elif query.min_value <= EVERYTHING:
+                found += listing(reader, page.offset, page.limit)
+        return hits.response(call.request_id, ids.new_id(), found)
 
-    def _page(
-        self, call: Call, queries: Queries, query: Query, page: pages.Page, unit: _Unit, listing: _Listing
-    ) -> list[Scored]:
-        if query.rank is None:
-            return listing(queries, call.app, page.offset, page.limit) if query.min_value <= EVERYTHING else []
-        target = self._target(call, queries, query, query.rank)
+    def _ranked(self, reader: HitReader, query: Query, target: Target, page: pages.Page, unit: _Unit) -> list[Scored]:
         wanted = page.offset + page.limit
         k = candidates.band(wanted)
         while True:
             near = partial(self._near, query, k, flip=target.flip)
-            tried = Candidates(queries, target, query, near, chunk=wanted)
+            tried = Candidates(reader, target, query, near, chunk=wanted)
             found = list(islice(unit(iter(tried)), page.offset, wanted))
             if len(found) == page.limit or tried.complete:
                 return found
@@ -105,7 +107,8 @@ class Searches:
         return nearest(self._indexes, point, query, k, flip=flip, observe=self._observe)
 
     def _target(self, call: Call, queries: Queries, query: Query, rank: Rank) -> Target:
-        resolver = Resolver(queries, call.app, self._query_vectors.space_of)
+        spaces = self._cache.spaces(queries, call.app.row)
+        resolver = Resolver(queries, call.app, spaces, self._query_vectors.space_of)
         subject = rank.subject
         match subject:
             case ByVector():
@@ -118,5 +121,5 @@ class Searches:
                 spec, vector = self._query_vectors.picture(subject, rank, call)
             case ByText():
                 spec, vector = self._query_vectors.text(subject, rank, call)
-        space = queries.space(call.app.row, spec.version_id)
+        space = resolver.space(spec.version_id)
         return fixed(point_in(space, vector, rank.where) if space else None, flip=rank.flip)

@@ -73,12 +73,16 @@ class Resolver:
     Args:
         queries: Reads.
         app: The app searched in.
+        spaces: All spaces of the app.
         space_of: Embedder's name -> the id of its space, or None.
     """
 
-    def __init__(self, queries: Queries, app: AppRecord, space_of: Callable[[str], str | None]) -> None:
+    def __init__(
+        self, queries: Queries, app: AppRecord, spaces: Sequence[SpaceRecord], space_of: Callable[[str], str | None]
+    ) -> None:
         self._queries = queries
         self._app = app
+        self._spaces = spaces
         self._space_of = space_of
 
     def vector(self, subject: ByVector, rank: Rank) -> Target:
@@ -93,27 +97,29 @@ class Resolver:
             return fixed(None, flip=rank.flip)
         return fixed(point_in(space, subject.vector, rank.where), flip=rank.flip)
 
+    def space(self, space_id: str) -> SpaceRecord | None:
+        """The app's space of that id."""
+        return next((space for space in self._spaces if space.id == space_id), None)
+
     def named_space(self, space_id: str, where: str) -> SpaceRecord | None:
         """The space of that id; None when it is a built-in one without vectors. Raises Failure 40002."""
-        space = self._queries.space(self._app.row, space_id)
+        space = self.space(space_id)
         if space is not None:
             return space
         known = self._space_of(space_id)
         if known is None:
             name = ids.shown(space_id)
             raise invalid(f"{where}: the app has no vectors in a space {name}; it has {self._known_spaces()}")
-        return self._queries.space(self._app.row, known)
+        return self.space(known)
 
     def _known_spaces(self) -> str:
-        spaces = self._queries.spaces(self._app.row)
-        return ", ".join(f"{s.id!r} ({s.dim} numbers)" for s in spaces) or "none yet"
+        return ", ".join(f"{s.id!r} ({s.dim} numbers)" for s in self._spaces) or "none yet"
 
     def _fitting(self, dim: int, where: str) -> SpaceRecord | None:
         """A client's space of this dimension, else a built-in one; None when the app has no vectors at all."""
-        spaces = self._queries.spaces(self._app.row)
-        if not spaces:
+        if not self._spaces:
             return None
-        fitting = [s for s in spaces if s.dim == dim]
+        fitting = [s for s in self._spaces if s.dim == dim]
         own = [s for s in fitting if s.kind == "client"]
         candidates = own or fitting
         if not candidates:
@@ -207,8 +213,7 @@ class Resolver:
         if rank.space:
             space = self.named_space(rank.space, rank.where)
             return [space] if space else []
-        spaces = self._queries.spaces(self._app.row)
-        return sorted(spaces, key=lambda s: (_PREFERENCE.index(s.kind), s.row))
+        return sorted(self._spaces, key=lambda s: (_PREFERENCE.index(s.kind), s.row))
 
 
 def _centre(space: SpaceRecord, mean: Vector, where: str) -> Point:
