@@ -191,7 +191,7 @@ class ConceptRelation(google.protobuf.message.Message):
     KNOWLEDGE_GRAPH_ID_FIELD_NUMBER: builtins.int
     VISIBILITY_FIELD_NUMBER: builtins.int
     id: builtins.str
-    """Id of the relation; made by the server when empty."""
+    """Id of the relation, within the app; made by the server when empty. Taken: CONCEPTS_INVALID_REQUEST."""
     predicate: builtins.str
     """"hyponym" (the subject is a kind of the object), "hypernym" (the inverse) or "synonym" (both ways). Another:
     CONCEPTS_INVALID_REQUEST.
@@ -200,7 +200,7 @@ class ConceptRelation(google.protobuf.message.Message):
     """The graph it belongs to; empty: the app's own."""
     @property
     def subject_concept(self) -> Global___Concept:
-        """Where the edge starts."""
+        """Where the edge starts: the concept of the call; when it is sent it must agree."""
 
     @property
     def object_concept(self) -> Global___Concept:
@@ -331,11 +331,13 @@ class ConceptLanguage(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     DEFINITION_FIELD_NUMBER: builtins.int
     id: builtins.str
-    """Language code, for example "ja" or "zh-TW"."""
+    """Language code, for example "ja" or "zh-TW", other than the app's own. Bad, or the app's own:
+    CONCEPTS_INVALID_REQUEST.
+    """
     name: builtins.str
-    """The concept's name in it. At most one per language; a second: CONCEPTS_INVALID_REQUEST."""
+    """The concept's name in it, at most 256 characters."""
     definition: builtins.str
-    """What the word means, in that language."""
+    """What the word means, in that language, at most 10,000 characters."""
     def __init__(
         self,
         *,

@@ -252,7 +252,9 @@ class ConceptQuery(google.protobuf.message.Message):
     all.
     """
     language: builtins.str
-    """Language of name; default the app's own. Names in other languages are not built yet, so nothing is found."""
+    """Language of name, and of the names in the reply; default the app's own. A concept without a name in it goes by its
+    own name and language. Not a language code: CONCEPTS_INVALID_REQUEST.
+    """
     workflow_id: builtins.str
     """Older form of workflow.id. Not built yet: CONCEPTS_INVALID_REQUEST."""
     ignore_app_concepts: builtins.bool
@@ -421,7 +423,7 @@ class PostConceptLanguagesRequest(google.protobuf.message.Message):
 
     @property
     def concept_languages(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.ConceptLanguage]:
-        """One per language, 1 to 128."""
+        """One per language, 1 to 128, each with a name of at most 256 characters; else CONCEPTS_INVALID_REQUEST."""
 
     def __init__(
         self,
@@ -474,7 +476,7 @@ class GetConceptLanguageRequest(google.protobuf.message.Message):
     concept_id: builtins.str
     """The concept."""
     language: builtins.str
-    """Language code, for example "ja"."""
+    """Language code, for example "ja"; the app's own gives the concept's own name."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
@@ -564,14 +566,16 @@ class PatchConceptLanguagesRequest(google.protobuf.message.Message):
     concept_id: builtins.str
     """The concept."""
     action: builtins.str
-    """"overwrite" (default) or "merge". Another: CONCEPTS_INVALID_REQUEST."""
+    """"overwrite" (default): name and definition of each language become what was sent. "merge": what is sent replaces
+    what was there, and a language that is not there is added. Another: CONN_INVALID_REQUEST.
+    """
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
 
     @property
     def concept_languages(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.ConceptLanguage]:
-        """Each with its language code and what changes."""
+        """One per language, 1 to 128, each with its language code and what changes."""
 
     def __init__(
         self,
@@ -603,7 +607,9 @@ class PostConceptRelationsRequest(google.protobuf.message.Message):
 
     @property
     def concept_relations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.ConceptRelation]:
-        """Each with object_concept, predicate and optionally knowledge_graph_id; at most 128."""
+        """1 to 128, each with object_concept (by id, else by name), predicate and optionally id and knowledge_graph_id. A
+        concept related to itself, an object or a graph that is not there: CONCEPTS_INVALID_REQUEST.
+        """
 
     def __init__(
         self,
@@ -657,7 +663,7 @@ class ListConceptRelationsRequest(google.protobuf.message.Message):
     PAGE_FIELD_NUMBER: builtins.int
     PER_PAGE_FIELD_NUMBER: builtins.int
     concept_id: builtins.str
-    """Subject of the edges; empty: all edges of the app."""
+    """The concept to look from; empty: all edges of the app. Not there: CONN_DOES_NOT_EXIST."""
     predicate: builtins.str
     """Only "hyponym", "hypernym" or "synonym"; empty: any. Another: CONCEPTS_INVALID_REQUEST."""
     knowledge_graph_id: builtins.str
@@ -702,7 +708,7 @@ class DeleteConceptRelationsRequest(google.protobuf.message.Message):
 
     @property
     def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The relations; those that are not there are passed over."""
+        """The relations, 1 to 1000; those that are not there, or are not of this concept, are passed over."""
 
     def __init__(
         self,
@@ -730,7 +736,7 @@ class PostKnowledgeGraphsRequest(google.protobuf.message.Message):
 
     @property
     def knowledge_graphs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.concept_pb2.KnowledgeGraph]:
-        """Each with an id and optionally name and description."""
+        """1 to 128, each with an id and optionally name and description."""
 
     def __init__(
         self,

@@ -173,65 +173,66 @@ class ConceptsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PostConceptLanguages(self, request, context):
-        """Adds names in other languages, all or none. A language that is there: CONCEPTS_INVALID_REQUEST. Not built yet:
-        answers UNIMPLEMENTED.
+        """Adds names in other languages, all or none. A language that is there: CONCEPTS_INVALID_REQUEST; no such concept:
+        CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetConceptLanguage(self, request, context):
-        """The name in one language. Not there: CONN_DOES_NOT_EXIST. Not built yet: answers UNIMPLEMENTED.
+        """The name in one language. Not there: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListConceptLanguages(self, request, context):
-        """The names in all languages, ordered by code. Not built yet: answers UNIMPLEMENTED.
+        """The names in all languages but the app's own, ordered by code. No such concept: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchConceptLanguages(self, request, context):
-        """Changes names in other languages. Not built yet: answers UNIMPLEMENTED.
+        """Changes names in other languages, all or none. Not there: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostConceptRelations(self, request, context):
-        """Relates a concept to others. The inverse of each edge appears by itself. Not built yet: answers UNIMPLEMENTED.
+        """Relates a concept to others, all or none. The inverse of each edge appears by itself, so that adding it too is
+        refused like any edge that is there: CONCEPTS_INVALID_REQUEST. No such concept: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListConceptRelations(self, request, context):
-        """Edges as seen from a concept, in both directions; without a concept each edge once, as stored. Not built yet:
-        answers UNIMPLEMENTED.
+        """Edges as seen from a concept, in both directions; without a concept each edge once, as stored: hypernyms are stored
+        as the hyponyms that they are the inverse of. In order of creation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteConceptRelations(self, request, context):
-        """Deletes edges by id, from either end. Not built yet: answers UNIMPLEMENTED.
+        """Deletes edges by id, from either end. No such concept: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostKnowledgeGraphs(self, request, context):
-        """Creates knowledge graphs. Not built yet: answers UNIMPLEMENTED.
+        """Creates knowledge graphs, all or none. An id that is taken: CONCEPTS_INVALID_REQUEST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListKnowledgeGraphs(self, request, context):
-        """The knowledge graphs of the app. Not built yet: answers UNIMPLEMENTED.
+        """The knowledge graphs of the app, in order of creation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -445,35 +445,37 @@ class ConceptsStub(typing.Generic[_ConceptsPostConceptsType, _ConceptsGetConcept
     """Concepts that a model can predict. Not built yet: answers UNIMPLEMENTED."""
 
     PostConceptLanguages: _ConceptsPostConceptLanguagesType
-    """Adds names in other languages, all or none. A language that is there: CONCEPTS_INVALID_REQUEST. Not built yet:
-    answers UNIMPLEMENTED.
+    """Adds names in other languages, all or none. A language that is there: CONCEPTS_INVALID_REQUEST; no such concept:
+    CONN_DOES_NOT_EXIST.
     """
 
     GetConceptLanguage: _ConceptsGetConceptLanguageType
-    """The name in one language. Not there: CONN_DOES_NOT_EXIST. Not built yet: answers UNIMPLEMENTED."""
+    """The name in one language. Not there: CONN_DOES_NOT_EXIST."""
 
     ListConceptLanguages: _ConceptsListConceptLanguagesType
-    """The names in all languages, ordered by code. Not built yet: answers UNIMPLEMENTED."""
+    """The names in all languages but the app's own, ordered by code. No such concept: CONN_DOES_NOT_EXIST."""
 
     PatchConceptLanguages: _ConceptsPatchConceptLanguagesType
-    """Changes names in other languages. Not built yet: answers UNIMPLEMENTED."""
+    """Changes names in other languages, all or none. Not there: CONN_DOES_NOT_EXIST."""
 
     PostConceptRelations: _ConceptsPostConceptRelationsType
-    """Relates a concept to others. The inverse of each edge appears by itself. Not built yet: answers UNIMPLEMENTED."""
+    """Relates a concept to others, all or none. The inverse of each edge appears by itself, so that adding it too is
+    refused like any edge that is there: CONCEPTS_INVALID_REQUEST. No such concept: CONN_DOES_NOT_EXIST.
+    """
 
     ListConceptRelations: _ConceptsListConceptRelationsType
-    """Edges as seen from a concept, in both directions; without a concept each edge once, as stored. Not built yet:
-    answers UNIMPLEMENTED.
+    """Edges as seen from a concept, in both directions; without a concept each edge once, as stored: hypernyms are stored
+    as the hyponyms that they are the inverse of. In order of creation.
     """
 
     DeleteConceptRelations: _ConceptsDeleteConceptRelationsType
-    """Deletes edges by id, from either end. Not built yet: answers UNIMPLEMENTED."""
+    """Deletes edges by id, from either end. No such concept: CONN_DOES_NOT_EXIST."""
 
     PostKnowledgeGraphs: _ConceptsPostKnowledgeGraphsType
-    """Creates knowledge graphs. Not built yet: answers UNIMPLEMENTED."""
+    """Creates knowledge graphs, all or none. An id that is taken: CONCEPTS_INVALID_REQUEST."""
 
     ListKnowledgeGraphs: _ConceptsListKnowledgeGraphsType
-    """The knowledge graphs of the app. Not built yet: answers UNIMPLEMENTED."""
+    """The knowledge graphs of the app, in order of creation."""
 
 ConceptsAsyncStub: typing_extensions.TypeAlias = ConceptsStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -609,8 +611,8 @@ class ConceptsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.concept_service_pb2.PostConceptLanguagesRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptLanguageResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptLanguageResponse]]:
-        """Adds names in other languages, all or none. A language that is there: CONCEPTS_INVALID_REQUEST. Not built yet:
-        answers UNIMPLEMENTED.
+        """Adds names in other languages, all or none. A language that is there: CONCEPTS_INVALID_REQUEST; no such concept:
+        CONN_DOES_NOT_EXIST.
         """
 
     @abc.abstractmethod
@@ -619,7 +621,7 @@ class ConceptsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.concept_service_pb2.GetConceptLanguageRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.concept_service_pb2.SingleConceptLanguageResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.SingleConceptLanguageResponse]]:
-        """The name in one language. Not there: CONN_DOES_NOT_EXIST. Not built yet: answers UNIMPLEMENTED."""
+        """The name in one language. Not there: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def ListConceptLanguages(
@@ -627,7 +629,7 @@ class ConceptsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.concept_service_pb2.ListConceptLanguagesRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptLanguageResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptLanguageResponse]]:
-        """The names in all languages, ordered by code. Not built yet: answers UNIMPLEMENTED."""
+        """The names in all languages but the app's own, ordered by code. No such concept: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def PatchConceptLanguages(
@@ -635,7 +637,7 @@ class ConceptsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.concept_service_pb2.PatchConceptLanguagesRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptLanguageResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptLanguageResponse]]:
-        """Changes names in other languages. Not built yet: answers UNIMPLEMENTED."""
+        """Changes names in other languages, all or none. Not there: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def PostConceptRelations(
@@ -643,7 +645,9 @@ class ConceptsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.concept_service_pb2.PostConceptRelationsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptRelationResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptRelationResponse]]:
-        """Relates a concept to others. The inverse of each edge appears by itself. Not built yet: answers UNIMPLEMENTED."""
+        """Relates a concept to others, all or none. The inverse of each edge appears by itself, so that adding it too is
+        refused like any edge that is there: CONCEPTS_INVALID_REQUEST. No such concept: CONN_DOES_NOT_EXIST.
+        """
 
     @abc.abstractmethod
     def ListConceptRelations(
@@ -651,8 +655,8 @@ class ConceptsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.concept_service_pb2.ListConceptRelationsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptRelationResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptRelationResponse]]:
-        """Edges as seen from a concept, in both directions; without a concept each edge once, as stored. Not built yet:
-        answers UNIMPLEMENTED.
+        """Edges as seen from a concept, in both directions; without a concept each edge once, as stored: hypernyms are stored
+        as the hyponyms that they are the inverse of. In order of creation.
         """
 
     @abc.abstractmethod
@@ -661,7 +665,7 @@ class ConceptsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.concept_service_pb2.DeleteConceptRelationsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]:
-        """Deletes edges by id, from either end. Not built yet: answers UNIMPLEMENTED."""
+        """Deletes edges by id, from either end. No such concept: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def PostKnowledgeGraphs(
@@ -669,7 +673,7 @@ class ConceptsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.concept_service_pb2.PostKnowledgeGraphsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse]]:
-        """Creates knowledge graphs. Not built yet: answers UNIMPLEMENTED."""
+        """Creates knowledge graphs, all or none. An id that is taken: CONCEPTS_INVALID_REQUEST."""
 
     @abc.abstractmethod
     def ListKnowledgeGraphs(
@@ -677,6 +681,6 @@ class ConceptsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.concept_service_pb2.ListKnowledgeGraphsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiKnowledgeGraphResponse]]:
-        """The knowledge graphs of the app. Not built yet: answers UNIMPLEMENTED."""
+        """The knowledge graphs of the app, in order of creation."""
 
 def add_ConceptsServicer_to_server(servicer: ConceptsServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
 class AnnotationFilter(google.protobuf.message.Message):
-    """A search that is kept to pick annotations, for example for a dataset."""
+    """A search that is kept to pick annotations, for example for a dataset. Its query has filters and no ranks."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -37,7 +37,7 @@ class AnnotationFilter(google.protobuf.message.Message):
     APP_ID_FIELD_NUMBER: builtins.int
     SEARCH_FIELD_NUMBER: builtins.int
     id: builtins.str
-    """Id within the app; made by the server when empty."""
+    """Id within the app; made by the server when empty. Bad: CONN_INVALID_REQUEST."""
     user_id: builtins.str
     """Owner of the app. Set by the server."""
     app_id: builtins.str
@@ -52,7 +52,7 @@ class AnnotationFilter(google.protobuf.message.Message):
 
     @property
     def search(self) -> Global___Search:
-        """The search it stands for; only its filters count."""
+        """What it stands for: a search whose query has filters alone. Ranks in it, or none of it: SEARCH_INVALID_REQUEST."""
 
     def __init__(
         self,
@@ -111,12 +111,15 @@ class Search(google.protobuf.message.Message):
     MIN_VALUE_FIELD_NUMBER: builtins.int
     VISIBILITY_FIELD_NUMBER: builtins.int
     METRIC_FIELD_NUMBER: builtins.int
+    END_USER_ID_FIELD_NUMBER: builtins.int
     id: builtins.str
-    """Id of a saved search; made by the server when empty."""
+    """Id of a saved search, within the app; made by the server when empty. Bad: CONN_INVALID_REQUEST; taken:
+    SAVED_SEARCH_MODIFY_FAILED. Not read when the search is run.
+    """
     application_id: builtins.str
     """The app it belongs to. Set by the server."""
     name: builtins.str
-    """Name of a saved search, for people."""
+    """Name of a saved search, for people, at most 256 characters: else SAVED_SEARCH_MODIFY_FAILED."""
     git_hash: builtins.str
     """Code version of whoever searched. Stored only."""
     algorithm: builtins.str
@@ -124,11 +127,15 @@ class Search(google.protobuf.message.Message):
     "avg_concept_brute_force" (both exact). Another: SEARCH_INVALID_REQUEST.
     """
     save: builtins.bool
-    """Keep it under its id instead of running it. Not built yet: SEARCH_INVALID_REQUEST."""
+    """Keep it under its id instead of running it, and give it back in `searches`. It is checked as if it ran; one of
+    more than 1 MiB: SAVED_SEARCH_MODIFY_FAILED. Beside a search to run: SEARCH_INVALID_REQUEST.
+    """
     min_value: builtins.float
     """Leave out hits that score less, 0 to 1. Default 0: keep all. Not a number: SEARCH_INVALID_REQUEST."""
     metric: Global___Search.Metric.ValueType
     """How far apart vectors are; default EUCLIDEAN_DISTANCE."""
+    end_user_id: builtins.str
+    """The person who searches, as the application knows them, at most 256 characters; kept with the search for feedback."""
     @property
     def query(self) -> Global___Query:
         """What to look for."""
@@ -165,9 +172,10 @@ class Search(google.protobuf.message.Message):
         min_value: builtins.float = ...,
         visibility: postil.v1.common_pb2.Visibility | None = ...,
         metric: Global___Search.Metric.ValueType = ...,
+        end_user_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["as_of", b"as_of", "created_at", b"created_at", "modified_at", b"modified_at", "query", b"query", "visibility", b"visibility"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "application_id", b"application_id", "as_of", b"as_of", "created_at", b"created_at", "git_hash", b"git_hash", "id", b"id", "metric", b"metric", "min_value", b"min_value", "modified_at", b"modified_at", "name", b"name", "query", b"query", "save", b"save", "visibility", b"visibility"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "application_id", b"application_id", "as_of", b"as_of", "created_at", b"created_at", "end_user_id", b"end_user_id", "git_hash", b"git_hash", "id", b"id", "metric", b"metric", "min_value", b"min_value", "modified_at", b"modified_at", "name", b"name", "query", b"query", "save", b"save", "visibility", b"visibility"]) -> None: ...
 
 Global___Search: typing_extensions.TypeAlias = Search
 
@@ -181,13 +189,20 @@ class Query(google.protobuf.message.Message):
     LANGUAGE_FIELD_NUMBER: builtins.int
     FILTERS_FIELD_NUMBER: builtins.int
     RANKS_FIELD_NUMBER: builtins.int
+    EXPAND_HYPONYMS_FIELD_NUMBER: builtins.int
     language: builtins.str
-    """Language of the concept names in it; default the app's own. Other languages are not built yet:
-    SEARCH_INVALID_REQUEST.
+    """Language of the concept names in it, for example "ja"; default the app's own. A concept without a name in it goes
+    by its own name. Not a language code: SEARCH_INVALID_REQUEST.
+    """
+    expand_hyponyms: builtins.bool
+    """A concept also means every concept that is a kind of it (hyponyms, of any knowledge graph of the app, at most
+    10,000: else SEARCH_INVALID_REQUEST). In ranks; in filters not yet. Default false.
     """
     @property
     def ands(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___And]:
-        """Conditions of PostSearches, all of which must hold. Elsewhere: SEARCH_INVALID_REQUEST."""
+        """Conditions of PostSearches, all of which must hold, beside those in filters and ranks. Elsewhere:
+        SEARCH_INVALID_REQUEST.
+        """
 
     @property
     def filters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Filter]:
@@ -206,14 +221,18 @@ class Query(google.protobuf.message.Message):
         language: builtins.str = ...,
         filters: collections.abc.Iterable[Global___Filter] | None = ...,
         ranks: collections.abc.Iterable[Global___Rank] | None = ...,
+        expand_hyponyms: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["ands", b"ands", "filters", b"filters", "language", b"language", "ranks", b"ranks"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ands", b"ands", "expand_hyponyms", b"expand_hyponyms", "filters", b"filters", "language", b"language", "ranks", b"ranks"]) -> None: ...
 
 Global___Query: typing_extensions.TypeAlias = Query
 
 @typing.final
 class And(google.protobuf.message.Message):
-    """One condition of PostSearches: a filter (input, annotation) or a rank (output)."""
+    """One condition of PostSearches: a filter (input, annotation) or a rank (output), which means the same as a Filter or
+    a Rank. Two of them, or negate without any: SEARCH_INVALID_REQUEST. Empty: no condition. An image without content is
+    passed over, as old clients send it beside an id.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -225,11 +244,13 @@ class And(google.protobuf.message.Message):
     """The opposite."""
     @property
     def input(self) -> postil.v1.input_pb2.Input:
-        """Filter: the input has this id, url, concept, metadata, place, dataset or state."""
+        """Filter: the input has this id, image.url, these concepts (any of them), metadata (all keys), place, datasets (any
+        of them) and state. Several keys of metadata cannot be negated together: SEARCH_INVALID_REQUEST.
+        """
 
     @property
     def output(self) -> postil.v1.output_pb2.Output:
-        """Rank: by predicted concepts, or by the look of output.input."""
+        """Rank: by data.concepts, or by the look of output.input: its id, or data.image by url or bytes."""
 
     @property
     def annotation(self) -> postil.v1.annotation_pb2.Annotation:

@@ -69,7 +69,9 @@ class MultiSearchResponse(google.protobuf.message.Message):
     SEARCHES_FIELD_NUMBER: builtins.int
     HIT_COUNTS_FIELD_NUMBER: builtins.int
     id: builtins.str
-    """Unique id of this search; name it in feedback."""
+    """Unique id of this search; name it in feedback, or in PostSearchesByID to see its hits again. The server keeps what
+    it ran for a time of its own setting.
+    """
     @property
     def status(self) -> postil.v1.status_pb2.Status:
         """SUCCESS, MIXED_STATUS or FAILURE, as the items fared; or what is wrong with the request as a whole."""
@@ -80,11 +82,11 @@ class MultiSearchResponse(google.protobuf.message.Message):
 
     @property
     def query(self) -> postil.v1.search_pb2.Query:
-        """The query as it was understood, for PostSearches. Not built yet."""
+        """The query as it was sent, for PostSearches with one query; without the bytes of pictures."""
 
     @property
     def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]:
-        """Saved searches, for the calls that keep them. Not built yet."""
+        """Saved searches, for the calls that keep them."""
 
     @property
     def hit_counts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___HitCount]:
@@ -182,7 +184,7 @@ class PostSearchesRequest(google.protobuf.message.Message):
 
     @property
     def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]:
-        """Or searches, whose ands count."""
+        """Or searches, 1 to 128. Beside query: SEARCH_INVALID_REQUEST."""
 
     @property
     def pagination(self) -> postil.v1.common_pb2.Pagination:
@@ -211,14 +213,16 @@ class PostSearchesByIDRequest(google.protobuf.message.Message):
     ID_FIELD_NUMBER: builtins.int
     PAGINATION_FIELD_NUMBER: builtins.int
     id: builtins.str
-    """The search. Not there: CONN_DOES_NOT_EXIST."""
+    """The saved search, or the id of a response to a search. Not there: CONN_DOES_NOT_EXIST."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
 
     @property
     def pagination(self) -> postil.v1.common_pb2.Pagination:
-        """Which page of the hits."""
+        """Which page of the hits; for a search that ran, there is the page it showed and no other:
+        SEARCH_INVALID_REQUEST.
+        """
 
     def __init__(
         self,
@@ -323,14 +327,14 @@ class PatchSearchesRequest(google.protobuf.message.Message):
     SEARCHES_FIELD_NUMBER: builtins.int
     ACTION_FIELD_NUMBER: builtins.int
     action: builtins.str
-    """"overwrite", the only one. Another: SEARCH_INVALID_REQUEST."""
+    """"overwrite" (default), the only one. Another: CONN_INVALID_REQUEST."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
 
     @property
     def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]:
-        """Each with its id and what changes."""
+        """1 to 128, each with its id and what changes: every field that is sent becomes what was sent."""
 
     def __init__(
         self,
@@ -354,14 +358,14 @@ class PatchInputsSearchesRequest(google.protobuf.message.Message):
     SEARCHES_FIELD_NUMBER: builtins.int
     ACTION_FIELD_NUMBER: builtins.int
     action: builtins.str
-    """"overwrite", the only one. Another: SEARCH_INVALID_REQUEST."""
+    """"overwrite" (default), the only one. Another: CONN_INVALID_REQUEST."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
 
     @property
     def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]:
-        """Each with its id and what changes."""
+        """1 to 128, each with its id and what changes: every field that is sent becomes what was sent."""
 
     def __init__(
         self,
@@ -385,14 +389,14 @@ class PatchAnnotationsSearchesRequest(google.protobuf.message.Message):
     SEARCHES_FIELD_NUMBER: builtins.int
     ACTION_FIELD_NUMBER: builtins.int
     action: builtins.str
-    """"overwrite", the only one. Another: SEARCH_INVALID_REQUEST."""
+    """"overwrite" (default), the only one. Another: CONN_INVALID_REQUEST."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
 
     @property
     def searches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.Search]:
-        """Each with its id and what changes."""
+        """1 to 128, each with its id and what changes: every field that is sent becomes what was sent."""
 
     def __init__(
         self,
@@ -576,14 +580,14 @@ class PatchAnnotationFiltersRequest(google.protobuf.message.Message):
     ANNOTATION_FILTERS_FIELD_NUMBER: builtins.int
     ACTION_FIELD_NUMBER: builtins.int
     action: builtins.str
-    """"overwrite", the only one. Another: SEARCH_INVALID_REQUEST."""
+    """"overwrite" (default), the only one. Another: CONN_INVALID_REQUEST."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
 
     @property
     def annotation_filters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.AnnotationFilter]:
-        """Each with its id and what changes."""
+        """1 to 128, each with its id and what changes: search, when it is sent, becomes what was sent."""
 
     def __init__(
         self,
@@ -611,7 +615,7 @@ class DeleteAnnotationFiltersRequest(google.protobuf.message.Message):
 
     @property
     def annotation_filter_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The filters; those that are not there are passed over."""
+        """The filters, 1 to 1000; those that are not there are passed over."""
 
     def __init__(
         self,

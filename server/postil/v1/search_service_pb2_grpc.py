@@ -132,91 +132,95 @@ class SearchesServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PostSearches(self, request, context):
-        """Finds inputs by conditions of the older form (Query.ands). Not built yet: answers UNIMPLEMENTED.
+        """Finds inputs by conditions of the older form (Query.ands): one hit for each, with the best of its annotations.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostSearchesByID(self, request, context):
-        """Runs a saved search. Not built yet: answers UNIMPLEMENTED.
+        """Runs a saved search as the call that saved it would, or shows again what a search that ran had shown: the hits that
+        still exist, in their order and with their scores.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSearch(self, request, context):
-        """One saved search. Not built yet: answers UNIMPLEMENTED.
+        """One saved search.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSearches(self, request, context):
-        """Saved searches. Not built yet: answers UNIMPLEMENTED.
+        """Saved searches, in order of creation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchSearches(self, request, context):
-        """Changes saved searches. Not built yet: answers UNIMPLEMENTED.
+        """Changes searches that PostSearches saved, all or none. Not there: CONN_DOES_NOT_EXIST; saved by another call:
+        SAVED_SEARCH_MODIFY_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchInputsSearches(self, request, context):
-        """Changes saved searches over inputs. Not built yet: answers UNIMPLEMENTED.
+        """Changes searches that PostInputsSearches saved, all or none. Not there: CONN_DOES_NOT_EXIST; saved by another call:
+        SAVED_SEARCH_MODIFY_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchAnnotationsSearches(self, request, context):
-        """Changes saved searches over annotations. Not built yet: answers UNIMPLEMENTED.
+        """Changes searches that PostAnnotationsSearches saved, all or none. Not there: CONN_DOES_NOT_EXIST; saved by another call:
+        SAVED_SEARCH_MODIFY_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSearch(self, request, context):
-        """Deletes a saved search. Not built yet: answers UNIMPLEMENTED.
+        """Deletes a saved search. Not there: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostAnnotationFilters(self, request, context):
-        """Creates annotation filters. Not built yet: answers UNIMPLEMENTED.
+        """Creates annotation filters, all or none. A taken id: SAVED_SEARCH_MODIFY_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAnnotationFilter(self, request, context):
-        """One annotation filter. Not built yet: answers UNIMPLEMENTED.
+        """One annotation filter. Not there: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAnnotationFilters(self, request, context):
-        """Annotation filters. Not built yet: answers UNIMPLEMENTED.
+        """Annotation filters, in order of creation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchAnnotationFilters(self, request, context):
-        """Changes annotation filters. Not built yet: answers UNIMPLEMENTED.
+        """Changes annotation filters, all or none. Not there: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAnnotationFilters(self, request, context):
-        """Deletes annotation filters. Not built yet: answers UNIMPLEMENTED.
+        """Deletes annotation filters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

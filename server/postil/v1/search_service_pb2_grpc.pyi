@@ -404,43 +404,51 @@ class SearchesStub(typing.Generic[_SearchesPostAnnotationsSearchesType, _Searche
     """Finds inputs: one hit for each, with the best of its annotations."""
 
     PostSearches: _SearchesPostSearchesType
-    """Finds inputs by conditions of the older form (Query.ands). Not built yet: answers UNIMPLEMENTED."""
+    """Finds inputs by conditions of the older form (Query.ands): one hit for each, with the best of its annotations."""
 
     PostSearchesByID: _SearchesPostSearchesByIDType
-    """Runs a saved search. Not built yet: answers UNIMPLEMENTED."""
+    """Runs a saved search as the call that saved it would, or shows again what a search that ran had shown: the hits that
+    still exist, in their order and with their scores.
+    """
 
     GetSearch: _SearchesGetSearchType
-    """One saved search. Not built yet: answers UNIMPLEMENTED."""
+    """One saved search."""
 
     ListSearches: _SearchesListSearchesType
-    """Saved searches. Not built yet: answers UNIMPLEMENTED."""
+    """Saved searches, in order of creation."""
 
     PatchSearches: _SearchesPatchSearchesType
-    """Changes saved searches. Not built yet: answers UNIMPLEMENTED."""
+    """Changes searches that PostSearches saved, all or none. Not there: CONN_DOES_NOT_EXIST; saved by another call:
+    SAVED_SEARCH_MODIFY_FAILED.
+    """
 
     PatchInputsSearches: _SearchesPatchInputsSearchesType
-    """Changes saved searches over inputs. Not built yet: answers UNIMPLEMENTED."""
+    """Changes searches that PostInputsSearches saved, all or none. Not there: CONN_DOES_NOT_EXIST; saved by another call:
+    SAVED_SEARCH_MODIFY_FAILED.
+    """
 
     PatchAnnotationsSearches: _SearchesPatchAnnotationsSearchesType
-    """Changes saved searches over annotations. Not built yet: answers UNIMPLEMENTED."""
+    """Changes searches that PostAnnotationsSearches saved, all or none. Not there: CONN_DOES_NOT_EXIST; saved by another call:
+    SAVED_SEARCH_MODIFY_FAILED.
+    """
 
     DeleteSearch: _SearchesDeleteSearchType
-    """Deletes a saved search. Not built yet: answers UNIMPLEMENTED."""
+    """Deletes a saved search. Not there: CONN_DOES_NOT_EXIST."""
 
     PostAnnotationFilters: _SearchesPostAnnotationFiltersType
-    """Creates annotation filters. Not built yet: answers UNIMPLEMENTED."""
+    """Creates annotation filters, all or none. A taken id: SAVED_SEARCH_MODIFY_FAILED."""
 
     GetAnnotationFilter: _SearchesGetAnnotationFilterType
-    """One annotation filter. Not built yet: answers UNIMPLEMENTED."""
+    """One annotation filter. Not there: CONN_DOES_NOT_EXIST."""
 
     ListAnnotationFilters: _SearchesListAnnotationFiltersType
-    """Annotation filters. Not built yet: answers UNIMPLEMENTED."""
+    """Annotation filters, in order of creation."""
 
     PatchAnnotationFilters: _SearchesPatchAnnotationFiltersType
-    """Changes annotation filters. Not built yet: answers UNIMPLEMENTED."""
+    """Changes annotation filters, all or none. Not there: CONN_DOES_NOT_EXIST."""
 
     DeleteAnnotationFilters: _SearchesDeleteAnnotationFiltersType
-    """Deletes annotation filters. Not built yet: answers UNIMPLEMENTED."""
+    """Deletes annotation filters."""
 
 SearchesAsyncStub: typing_extensions.TypeAlias = SearchesStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -530,7 +538,7 @@ class SearchesServicer(metaclass=abc.ABCMeta):
         request: postil.v1.search_service_pb2.PostSearchesRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]:
-        """Finds inputs by conditions of the older form (Query.ands). Not built yet: answers UNIMPLEMENTED."""
+        """Finds inputs by conditions of the older form (Query.ands): one hit for each, with the best of its annotations."""
 
     @abc.abstractmethod
     def PostSearchesByID(
@@ -538,7 +546,9 @@ class SearchesServicer(metaclass=abc.ABCMeta):
         request: postil.v1.search_service_pb2.PostSearchesByIDRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]:
-        """Runs a saved search. Not built yet: answers UNIMPLEMENTED."""
+        """Runs a saved search as the call that saved it would, or shows again what a search that ran had shown: the hits that
+        still exist, in their order and with their scores.
+        """
 
     @abc.abstractmethod
     def GetSearch(
@@ -546,7 +556,7 @@ class SearchesServicer(metaclass=abc.ABCMeta):
         request: postil.v1.search_service_pb2.GetSearchRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.search_service_pb2.SingleSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.SingleSearchResponse]]:
-        """One saved search. Not built yet: answers UNIMPLEMENTED."""
+        """One saved search."""
 
     @abc.abstractmethod
     def ListSearches(
@@ -554,7 +564,7 @@ class SearchesServicer(metaclass=abc.ABCMeta):
         request: postil.v1.search_service_pb2.ListSearchesRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]:
-        """Saved searches. Not built yet: answers UNIMPLEMENTED."""
+        """Saved searches, in order of creation."""
 
     @abc.abstractmethod
     def PatchSearches(
@@ -562,7 +572,9 @@ class SearchesServicer(metaclass=abc.ABCMeta):
         request: postil.v1.search_service_pb2.PatchSearchesRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]:
-        """Changes saved searches. Not built yet: answers UNIMPLEMENTED."""
+        """Changes searches that PostSearches saved, all or none. Not there: CONN_DOES_NOT_EXIST; saved by another call:
+        SAVED_SEARCH_MODIFY_FAILED.
+        """
 
     @abc.abstractmethod
     def PatchInputsSearches(
@@ -570,7 +582,9 @@ class SearchesServicer(metaclass=abc.ABCMeta):
         request: postil.v1.search_service_pb2.PatchInputsSearchesRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]:
-        """Changes saved searches over inputs. Not built yet: answers UNIMPLEMENTED."""
+        """Changes searches that PostInputsSearches saved, all or none. Not there: CONN_DOES_NOT_EXIST; saved by another call:
+        SAVED_SEARCH_MODIFY_FAILED.
+        """
 
     @abc.abstractmethod
     def PatchAnnotationsSearches(
@@ -578,7 +592,9 @@ class SearchesServicer(metaclass=abc.ABCMeta):
         request: postil.v1.search_service_pb2.PatchAnnotationsSearchesRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.search_service_pb2.MultiSearchResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiSearchResponse]]:
-        """Changes saved searches over annotations. Not built yet: answers UNIMPLEMENTED."""
+        """Changes searches that PostAnnotationsSearches saved, all or none. Not there: CONN_DOES_NOT_EXIST; saved by another call:
+        SAVED_SEARCH_MODIFY_FAILED.
+        """
 
     @abc.abstractmethod
     def DeleteSearch(
@@ -586,7 +602,7 @@ class SearchesServicer(metaclass=abc.ABCMeta):
         request: postil.v1.search_service_pb2.DeleteSearchRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]:
-        """Deletes a saved search. Not built yet: answers UNIMPLEMENTED."""
+        """Deletes a saved search. Not there: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def PostAnnotationFilters(
@@ -594,7 +610,7 @@ class SearchesServicer(metaclass=abc.ABCMeta):
         request: postil.v1.search_service_pb2.PostAnnotationFiltersRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.search_service_pb2.MultiAnnotationFilterResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiAnnotationFilterResponse]]:
-        """Creates annotation filters. Not built yet: answers UNIMPLEMENTED."""
+        """Creates annotation filters, all or none. A taken id: SAVED_SEARCH_MODIFY_FAILED."""
 
     @abc.abstractmethod
     def GetAnnotationFilter(
@@ -602,7 +618,7 @@ class SearchesServicer(metaclass=abc.ABCMeta):
         request: postil.v1.search_service_pb2.GetAnnotationFilterRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.search_service_pb2.SingleAnnotationFilterResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.SingleAnnotationFilterResponse]]:
-        """One annotation filter. Not built yet: answers UNIMPLEMENTED."""
+        """One annotation filter. Not there: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def ListAnnotationFilters(
@@ -610,7 +626,7 @@ class SearchesServicer(metaclass=abc.ABCMeta):
         request: postil.v1.search_service_pb2.ListAnnotationFiltersRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.search_service_pb2.MultiAnnotationFilterResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiAnnotationFilterResponse]]:
-        """Annotation filters. Not built yet: answers UNIMPLEMENTED."""
+        """Annotation filters, in order of creation."""
 
     @abc.abstractmethod
     def PatchAnnotationFilters(
@@ -618,7 +634,7 @@ class SearchesServicer(metaclass=abc.ABCMeta):
         request: postil.v1.search_service_pb2.PatchAnnotationFiltersRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.search_service_pb2.MultiAnnotationFilterResponse, collections.abc.Awaitable[postil.v1.search_service_pb2.MultiAnnotationFilterResponse]]:
-        """Changes annotation filters. Not built yet: answers UNIMPLEMENTED."""
+        """Changes annotation filters, all or none. Not there: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def DeleteAnnotationFilters(
@@ -626,6 +642,6 @@ class SearchesServicer(metaclass=abc.ABCMeta):
         request: postil.v1.search_service_pb2.DeleteAnnotationFiltersRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]:
-        """Deletes annotation filters. Not built yet: answers UNIMPLEMENTED."""
+        """Deletes annotation filters."""
 
 def add_SearchesServicer_to_server(servicer: SearchesServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
