@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from postil.index.base import Metric
+from postil.index.build import add
 from postil.index.manager import IndexManager
 from postil.index.planner import Merge
 from postil.index.space import VectorSpace
@@ -186,11 +186,6 @@ class MemoryStore:
 def crash(manager: IndexManager) -> None:
     """The process dies: nothing more is built, nothing is saved."""
     manager._builder.close(10)
-
-
-def add(graph: hnswlib.Index, matrix: Matrix, labels: NDArray[np.int64], threads: int) -> None:
-    """Adds to a graph in the calling thread."""
-    graph.add_items(matrix, labels, num_threads=threads)
 
 
 def merge(space: VectorSpace, *, segments: Sequence[int] = (), exact: bool = True) -> None:

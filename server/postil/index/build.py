@@ -38,6 +38,11 @@ _SEED = 7
 Add = Callable[[hnswlib.Index, Matrix, NDArray[np.int64], int], None]
 
 
+def add(graph: hnswlib.Index, matrix: Matrix, labels: NDArray[np.int64], threads: int) -> None:
+    """Adds to a graph in the calling thread; Python's lock is not held meanwhile."""
+    graph.add_items(matrix, labels, num_threads=threads)
+
+
 class Build:
     """One segment in the making.
 
@@ -47,7 +52,7 @@ class Build:
         sources: Parts as they are now; their live rows are taken.
         dim: Numbers in a vector.
         with_graph: Build a graph, or only files that are scanned.
-        add: Adds vectors to a graph (graph, matrix, labels, threads); the builder runs it at low priority.
+        add: Adds vectors to a graph; the builder may do so at low priority.
 
     Attributes:
         sources: As given; `finish` needs to know which rows died meanwhile.

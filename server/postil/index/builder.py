@@ -3,8 +3,9 @@
 Two kinds of work run a step at a time: *urgent*, a tail that has grown past its bound, and *quiet*, merging segments
 once writes have paused. Urgent steps always go first, so a long merge never lets a tail grow.
 
-The work inside hnswlib runs on a second thread at low priority (hnswlib's own threads inherit it). This one stays at
-normal priority: a thread that holds Python's lock while the scheduler lets it wait would hold up every search.
+Merges run inside hnswlib on a second thread at low priority, which hnswlib's own threads inherit. This one stays at
+normal priority: a thread that holds Python's lock while the scheduler lets it wait would hold up every search. Urgent
+work is not put back either: searches beside a long tail cost more than the work that shortens it.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ class Builder:
                 continue
             merge = space.next_merge(idle=False)
             if merge is not None and merge.exact:
-                started = space.begin(merge, self._add)
+                started = space.begin(merge, build.add)
                 return _Job(space, started) if started else None
         return None
 
@@ -160,7 +161,7 @@ class Builder:
             merge = space.next_merge(idle=idle)
             if merge is None:
                 continue
-            started = space.begin(merge, self._add)
+            started = space.begin(merge, self._add_quietly)
             if started is not None:
                 return _Job(space, started)
             space.save(self._applied())
@@ -171,7 +172,7 @@ class Builder:
         applied = self._applied()
         for space in self._spaces():
             if space.lag(applied) > _LAG:
-                save_with_tail(space, applied, self._add)
+                save_with_tail(space, applied)
                 return True
         return False
 
@@ -181,13 +182,13 @@ class Builder:
                 job.space.abandon(job.build)
         self._urgent = self._quiet = None
 
-    def _add(self, graph: hnswlib.Index, matrix: Matrix, labels: NDArray[np.int64], threads: int) -> None:
+    def _add_quietly(self, graph: hnswlib.Index, matrix: Matrix, labels: NDArray[np.int64], threads: int) -> None:
         self._grinder.submit(graph.add_items, matrix, labels, num_threads=threads).result()
 
 
-def save_with_tail(space: VectorSpace, applied: int, add: build.Add = lambda *_: None) -> None:
+def save_with_tail(space: VectorSpace, applied: int) -> None:
     """Copies the tail into a segment without a graph, and saves: nothing up to `applied` needs a replay."""
-    started = space.begin_copy(add)
+    started = space.begin_copy()
     if started is not None:
         while started.step(1):
             pass

@@ -2,7 +2,7 @@
 
 The approximate kernel is a row-wise dot product in float32 (`np.vecdot`: one core, no BLAS threads to fight over, and
 the same result for a row wherever it lies). It loses digits between near-identical vectors, so the best candidates are
-measured again by subtraction in float64; `slack` bounds what the approximation can be wrong by.
+measured again by subtraction; `slack` bounds what the approximation can be wrong by.
 """
 
 from __future__ import annotations
@@ -49,11 +49,6 @@ class Spread(NamedTuple):
             return 0.0
         return max(abs(math.sqrt(self.low) - 1.0), abs(math.sqrt(self.high) - 1.0))
 
-    @property
-    def unit(self) -> bool:
-        """Every length is 1, within the tolerance."""
-        return self.deviation <= UNIT_TOLERANCE
-
 
 def squares(matrix: Matrix) -> Floats:
     """Squared length of each row: float32 [n], infinite when it overflows."""
@@ -63,74 +58,87 @@ def squares(matrix: Matrix) -> Floats:
 
 
 class Query:
-    """One query vector under one metric, against vectors of which only the spread is known.
+    """One query vector under one metric, against vectors of which only the spread of lengths is known.
 
     Args:
         vector: float32 [dim], finite.
         metric: Squared Euclidean, or cosine distance (1 for a vector of length zero).
         spread: Of the vectors.
+        deviation: Of the spread.
 
     Attributes:
         point: float32 [dim], what a squared-Euclidean graph is asked for.
-        wide: The numbers are too large or too small for float32 sums; only `exact` may be used.
+        wide: The numbers are too large or too small for float32 sums; everything is measured in float64.
         slack: Largest error of `approximate` and of `from_graph`.
     """
 
-    def __init__(self, vector: Floats, metric: Metric, spread: Spread) -> None:
+    __slots__ = ("_square", "cosine", "point", "slack", "unit", "vector", "wide")
+
+    def __init__(self, vector: Floats, metric: Metric, spread: Spread, deviation: float) -> None:
+        self.vector = vector
         self.cosine = metric is Metric.COSINE
-        target = vector.astype(np.float64)
-        square = float(np.vecdot(target, target))
-        self.wide = not max(square, spread.high) < _LARGE or (self.cosine and spread.low < _SMALL)
-        self.unit = spread.unit
+        square = float(squares(vector))
+        self.wide = not max(square, spread.high) < _LARGE or (self.cosine and min(square, spread.low) < _SMALL)
+        self.unit = deviation <= UNIT_TOLERANCE
+        self._square = square
         if self.cosine:
-            self._target = target / math.sqrt(square) if square else target
-            self.point = self._target.astype(np.float32)
-            self._square = 1.0 if square else 0.0
-            self.slack = 4 * _DOT_ERROR + (2.5 * spread.deviation if self.unit else 0.0)
+            self.point = vector if self.wide else _directions(vector[None])[0]
+            self.slack = 4 * _DOT_ERROR + (2.5 * deviation if self.unit else 0.0)
         else:
-            self._target = target
             self.point = vector
-            self._square = square
             self.slack = _DOT_ERROR * (spread.high + square) + _TINY
 
     @property
     def graph_usable(self) -> bool:
         """A squared-Euclidean graph over these vectors orders by this metric."""
-        return not self.wide and (not self.cosine or (self.unit and self._square > 0))
+        return not self.wide and (not self.cosine or self.unit)
 
     def approximate(self, matrix: Matrix, lengths: Floats) -> Floats:
-        """Distances float32 [n], within `slack`. `lengths` are the squared lengths of the rows."""
+        """Distances float32 [n], within `slack`. `lengths` are the squared lengths of the rows. Not when `wide`."""
         found: Floats = np.vecdot(matrix, self.point)
-        if not self.cosine:
-            found *= -2.0
-            found += lengths
-            found += np.float32(self._square)
-            return found
-        norms = np.sqrt(lengths)
-        norms[norms == 0] = 1.0
-        found /= norms
-        return np.subtract(1.0, found, out=found)
+        if self.cosine:
+            found /= np.sqrt(lengths)
+            return np.subtract(1.0, found, out=found)
+        found *= -2.0
+        found += lengths
+        found += np.float32(self._square)
+        return found
 
     def from_graph(self, found: Floats) -> Floats:
         """Turns a graph's squared Euclidean distances into this metric's, within `slack`."""
         return found * np.float32(0.5) if self.cosine else found
 
-    def exact(self, matrix: Matrix) -> Doubles:
-        """Distances float64 [n], by subtraction: an identical vector is at exactly 0."""
-        wide = matrix.astype(np.float64)
+    def exact(self, matrix: Matrix) -> NDArray[np.floating]:
+        """Distances [n] by subtraction, float32, or float64 when `wide`: an identical vector is at exactly 0.
+
+        `matrix` may be changed.
+        """
+        if self.wide:
+            return self._exact_wide(matrix)
+        rows = _directions(matrix) if self.cosine else matrix
+        rows -= self.point
+        near: Floats = np.vecdot(rows, rows)
+        return near * np.float32(0.5) if self.cosine else near
+
+    def _exact_wide(self, matrix: Matrix) -> Doubles:
+        rows, target = matrix.astype(np.float64), self.vector.astype(np.float64)
         if not self.cosine:
-            wide -= self._target
-            near: Doubles = np.vecdot(wide, wide)
+            rows -= target
+            near: Doubles = np.vecdot(rows, rows)
             return near
-        norms = np.sqrt(np.vecdot(wide, wide))
+        norms, norm = np.sqrt(np.vecdot(rows, rows)), float(np.sqrt(np.vecdot(target, target)))
         nothing = norms == 0
         norms[nothing] = 1.0
-        wide /= norms[:, None]
-        wide -= self._target
-        found: Doubles = np.vecdot(wide, wide)
+        rows /= norms[:, None]
+        rows -= target / (norm or 1.0)
+        found: Doubles = np.vecdot(rows, rows)
         found *= 0.5
         # Cosine is not defined without a direction: nothing is near, nothing is opposite.
         found[nothing] = 1.0
-        if not self._square:
-            found[:] = 1.0
-        return found
+        return found if norm else np.ones(len(found))
+
+
+def _directions(matrix: Matrix) -> Matrix:
+    """The rows at length 1. None may be zero."""
+    found: Matrix = matrix / np.sqrt(np.vecdot(matrix, matrix))[:, None]
+    return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from postil.index.base import Plan
@@ -66,6 +67,7 @@ def wanted(k: int, live: int, matching: int) -> int:
     return k if matching >= live else int(1.5 * k * live / max(1, matching)) + 1
 
 
+@lru_cache(1024)
 def choose(shape: Shape, k: int, *, exact: bool, graph_usable: bool, allowed: int | None) -> Choice:
     """The cheapest plan that keeps the promise on recall.
 

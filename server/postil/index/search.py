@@ -7,7 +7,7 @@ plan, an identical vector is at 0, and ties break by row.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ class View(NamedTuple):
     parts: tuple[Part, ...] = ()
     shape: planner.Shape = planner.Shape(0, 0, 0, 0)
     spread: Spread = Spread()
+    deviation: float = 0.0  # of the spread
 
     @classmethod
     def of(cls, parts: tuple[Part, ...]) -> View:
@@ -42,7 +43,7 @@ class View(NamedTuple):
             else:
                 graphs += 1
                 graph_rows += len(part)
-        return cls(parts, planner.Shape(live, graph_rows, graphs, exact_rows), spread)
+        return cls(parts, planner.Shape(live, graph_rows, graphs, exact_rows), spread, spread.deviation)
 
 
 class _Found(NamedTuple):
@@ -52,13 +53,14 @@ class _Found(NamedTuple):
     places: Places
     distances: NDArray[np.floating]
     reach: float = math.inf
+    ordered: bool = False  # nearest first
 
 
 def run(
     view: View, vector: NDArray[np.float32], k: int, metric: Metric, *, exact: bool, allow: BitMap | None
 ) -> Neighbours:
     """See `SpaceIndex.search`."""
-    query = Query(vector, metric, view.spread)
+    query = Query(vector, metric, view.spread, view.deviation)
     allowed = None if allow is None else len(allow)
     choice = planner.choose(view.shape, k, exact=exact, graph_usable=query.graph_usable, allowed=allowed)
     if choice.plan is Plan.GRAPH:
@@ -116,9 +118,9 @@ def _ask_graph(part: Part, graph: Graph, query: Query, width: int) -> _Found:
         return _Found(part, np.empty(0, np.int64), np.empty(0, np.float32), reach=-math.inf)
     places, near = labels[0].view(np.int64), query.from_graph(distances[0])
     reach = math.inf if width == len(graph) else float(near[-1])
-    if len(graph.copies):
-        places, near = graph.with_copies(places, near)
-    return _Found(part, places, near, reach)
+    if not len(graph.copies):
+        return _Found(part, places, near, reach, ordered=True)
+    return _Found(part, *graph.with_copies(places, near), reach)
 
 
 def _nearest(found: _Found, width: int) -> _Found:
@@ -132,14 +134,19 @@ def _nearest(found: _Found, width: int) -> _Found:
 
 def _complete(found: list[_Found], k: int) -> bool:
     """At least k candidates are nearer than anything left out; where ties reach that far, rows would have to decide."""
-    reach = min((item.reach for item in found), default=math.inf)
+    reach = min([item.reach for item in found], default=math.inf)
     if reach == math.inf:
         return True
+    if len(found) == 1 and found[0].ordered:
+        near = found[0].distances
+        return len(near) >= k and bool(near[k - 1] < reach)
     return sum(int(np.count_nonzero(item.distances < reach)) for item in found) >= k
 
 
 def _kth(found: list[_Found], k: int) -> float:
     """The k-th smallest distance, infinite when there are fewer."""
+    if len(found) == 1 and found[0].ordered:
+        return float(found[0].distances[k - 1])
     distances = np.concatenate([item.distances for item in found]) if len(found) > 1 else found[0].distances
     return math.inf if len(distances) < k else float(np.partition(distances, k - 1)[k - 1])
 
@@ -176,24 +183,32 @@ def _answer(query: Query, found: list[_Found], k: int, plan: Plan) -> Neighbours
         limit += abs(limit) * 1e-6 + 2 * query.slack
     rows: list[Rows] = []
     distances: list[NDArray[np.float32]] = []
-    for part, places, near, _ in found:
-        chosen = places[near <= limit] if limit < math.inf else places
+    for item in found:
+        chosen = item.places[item.distances <= limit] if limit < math.inf else item.places
         if len(chosen):
-            rows.append(part.rows[chosen])
-            distances.append(_measure(part, query, chosen))
-    all_rows = np.concatenate(rows) if rows else np.empty(0, np.int64)
-    all_distances = np.concatenate(distances) if distances else np.empty(0, np.float32)
+            rows.append(item.part.rows[chosen])
+            distances.append(_measure(item.part, query, chosen))
+    all_rows = _joined(rows, np.int64)
+    all_distances = _joined(distances, np.float32)
     order = np.lexsort((all_rows, all_distances))[:k]
     return Neighbours(all_rows[order], all_distances[order], plan)
 
 
 def _measure(part: Part, query: Query, places: Places) -> NDArray[np.float32]:
-    """Exact distances, rounded to float32 [n]."""
+    """Exact distances, float32 [n]."""
+    if not query.wide and len(places) * part.matrix.shape[1] <= _CHUNK:
+        return query.exact(part.matrix.take(places, axis=0)).astype(np.float32, copy=False)
     out = np.empty(len(places), np.float32)
     with np.errstate(over="ignore"):  # beyond float32 a distance is infinite, and still in order by row
         for piece in _pieces(len(places), part.matrix.shape[1]):
             out[piece] = query.exact(part.matrix[places[piece]])
     return out
+
+
+def _joined(arrays: list[NDArray[Any]], kind: type[np.generic]) -> NDArray[Any]:
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate(arrays) if arrays else np.empty(0, kind)
 
 
 def _pieces(n: int, dim: int) -> list[slice]:

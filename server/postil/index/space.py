@@ -6,6 +6,7 @@ immutable view. Searches read that reference once and never wait.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,11 +18,8 @@ from pyroaring import BitMap
 
 from postil.index import build, files, planner, search
 from postil.index.base import Metric, Neighbours
-from postil.index.distance import Matrix
+from postil.index.distance import Matrix, squares
 from postil.index.part import Block, Part, Rows, Segment, members
-
-# Rows outside the graphs are built into segments of at most this many seals: after a crash the tail may be long.
-_SEALS_AT_ONCE = 4
 
 
 class SpaceStats(NamedTuple):
@@ -78,7 +76,7 @@ class VectorSpace:
         vector = np.ascontiguousarray(query, np.float32)
         if vector.shape != (self.dim,):
             raise ValueError(f"the query has shape {vector.shape}, the space has dimension {self.dim}")
-        if not np.isfinite(vector).all():
+        if not math.isfinite(squares(vector)) and not np.isfinite(vector).all():
             raise ValueError("the query holds a number that is not finite")
         return search.run(self._view, vector, k, metric, exact=exact, allow=allow)
 
@@ -89,11 +87,6 @@ class VectorSpace:
     def exact_rows(self) -> int:
         """Vectors outside every graph: what each search scans."""
         return self._view.shape.exact_rows
-
-    @property
-    def unit(self) -> bool:
-        """Every vector here has length 1, so that the graphs serve the cosine metric too."""
-        return self._view.spread.unit
 
     def live_rows(self) -> BitMap:
         """The rows a search can find."""
@@ -218,12 +211,12 @@ class VectorSpace:
                 sources += self._some(self._free_exact())
             return self._begin(sources, add, with_graph=True)
 
-    def begin_copy(self, add: build.Add) -> build.Build | None:
+    def begin_copy(self) -> build.Build | None:
         """Starts copying what lies outside the graphs, and is in memory only, into one segment without a graph."""
         with self._lock:
             if not self._tail:
                 return None
-            return self._begin(self._free_exact(), add, with_graph=False)
+            return self._begin(self._free_exact(), build.add, with_graph=False)
 
     def _begin(self, sources: list[Part], add: build.Add, *, with_graph: bool) -> build.Build | None:
         if any(part.source is self._block for part in sources):
@@ -277,8 +270,9 @@ class VectorSpace:
         return [part for part in (*parts, *self._tail) if id(part.source) not in self._taken]
 
     def _some(self, parts: list[Part]) -> list[Part]:
-        """The first parts, up to a bounded number of rows."""
-        limit = _SEALS_AT_ONCE * planner.seal_rows(self.dim)
+        """The first parts, up to about the size at which a tail is built: after a crash there may be many more, and
+        small graphs are built faster."""
+        limit = planner.seal_rows(self.dim) * 5 // 4
         rows = 0
         for count, part in enumerate(parts):
             rows += part.live
