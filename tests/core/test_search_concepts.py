@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from postil.errors import Failure
+from postil.store.base import ConceptName, RelationRecord, Transaction
 from postil.v1.app_pb2 import App
 from postil.v1.search_pb2 import Rank, Search
 from postil.v1.status_code_pb2 import StatusCode
@@ -134,7 +135,7 @@ def concept(**fields: str) -> Search:
     [
         (concept(id="bird"), "'bird'"),
         (concept(name="the cat"), "'the cat'"),
-        (concept(id="cat", language="de"), "'de'"),
+        (concept(name="The cat", language="l33t speak"), "'l33t speak'"),
         (concept(id="cat", app_id="elsewhere"), "'elsewhere'"),
         (concept(id="x" * 10_000), "'…"),
     ],
@@ -147,11 +148,92 @@ def test_concepts_that_are_not_there_are_refused_by_name(pets: World, search: Se
     assert len(failure.value.details) < 500
 
 
-def test_a_language_of_the_query_counts_too(pets: World) -> None:
-    search = concept(id="cat")
-    search.query.language = "fr"
-    with pytest.raises(Failure, match="'fr'"):
-        pets.annotations(search)
+def names(world: World, **by_language: str) -> None:
+    """What "cat" is called elsewhere."""
+    cat = world.store.read().concept(world.app.row, "cat")
+    assert cat is not None
+
+    def op(tx: Transaction) -> None:
+        for language, name in by_language.items():
+            tx.put_concept_name(world.app.row, ConceptName(cat.row, language, name, ""))
+
+    world.store.write(op)
+
+
+def test_a_name_in_another_language_finds_the_concept(pets: World) -> None:
+    names(pets, ja="猫", de="Katze")
+    assert ids(pets.annotations(concept(name="猫", language="ja"))) == ORDER
+    of_query = concept(name="Katze")
+    of_query.query.language = "de"
+    assert ids(pets.annotations(of_query)) == ORDER
+    of_query.query.language = "ja"
+    with pytest.raises(Failure, match="'Katze'"):
+        pets.annotations(of_query)
+    of_query.query.ranks[0].annotation.data.concepts[0].language = "de"  # the more particular one counts
+    assert ids(pets.annotations(of_query)) == ORDER
+
+
+def test_a_concept_without_a_name_in_the_language_goes_by_its_own(pets: World) -> None:
+    assert ids(pets.annotations(concept(name="The cat", language="fr"))) == ORDER
+    names(pets, fr="Le chat")
+    with pytest.raises(Failure, match="'The cat'"):
+        pets.annotations(concept(name="The cat", language="fr"))
+
+
+def test_an_id_needs_no_language(pets: World) -> None:
+    search = concept(id="cat", language="fr")
+    search.query.language = "not one"
+    assert ids(pets.annotations(search)) == ORDER
+
+
+def test_two_concepts_of_one_name_are_told_apart_by_id(pets: World) -> None:
+    names(pets, ja="動物")
+    other = pets.store.write(lambda tx: tx.ensure_concepts(pets.app.row, {"fox": ""}))["fox"]
+    pets.store.write(lambda tx: tx.put_concept_name(pets.app.row, ConceptName(other.row, "ja", "動物", "")))
+    with pytest.raises(Failure, match="2 concepts are named '動物'"):
+        pets.annotations(concept(name="動物", language="ja"))
+
+
+def related(world: World, *edges: tuple[str, str]) -> None:
+    """Each first concept is a kind of the second."""
+
+    def op(tx: Transaction) -> None:
+        for kind, whole in edges:
+            known = tx.ensure_concepts(world.app.row, {kind: "", whole: ""})
+            edge = RelationRecord(0, f"{kind}-{whole}", known[kind].row, "hyponym", known[whole].row, "", b"")
+            tx.add_relation(world.app.row, edge)
+
+    world.store.write(op)
+
+
+def test_kinds_of_a_concept_count_when_asked(world: World) -> None:
+    world.add("beagle", (1.0, 0.0), {"dog": 1})
+    world.add("siamese", (0.0, 1.0), {"siamese": 1})
+    world.add("not-siamese", (0.6, 0.8), {"siamese": 0})
+    world.add("stone", (-1.0, 0.0), {"animal": 0})
+    related(world, ("dog", "animal"), ("cat", "animal"), ("siamese", "cat"), ("animal", "dog"))
+    search = ranked(showing("animal"))
+    with pytest.raises(Failure, match="nothing is labelled with the concept 'animal'"):
+        world.annotations(search)
+    search.query.expand_hyponyms = True
+    answer = world.annotations(search)
+    assert ids(answer) == ["beagle", "siamese", "not-siamese", "stone"]
+    assert scores(answer)[:2] == [1.0, 1.0]
+    assert 0.5 < scores(answer)[2] < 1.0
+    assert scores(answer)[3] == 0.0
+
+
+def test_a_concept_has_not_too_many_kinds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postil.core.hyponyms.MAX_CONCEPTS", 2)
+    world.add("beagle", (1.0, 0.0), {"dog": 1})
+    related(world, ("dog", "animal"))
+    search = ranked(showing("animal"))
+    search.query.expand_hyponyms = True
+    assert ids(world.annotations(search)) == ["beagle"]
+    related(world, ("cat", "animal"))
+    with pytest.raises(Failure, match="more than 2 concepts are kinds of what it names") as failure:
+        world.annotations(search)
+    assert failure.value.code == StatusCode.SEARCH_INVALID_REQUEST
 
 
 def test_the_apps_own_language_is_taken(pets: World) -> None:

@@ -35,6 +35,7 @@ class Query:
         exact: Compare with every vector instead of walking the graph.
         min_value: Hits below it are dropped.
         language: Of concept names; "" is the app's default.
+        expand_hyponyms: A concept also means the kinds of it.
     """
 
     rank: Rank | None
@@ -42,6 +43,7 @@ class Query:
     exact: bool
     min_value: float
     language: str
+    expand_hyponyms: bool = False
 
 
 def read_query(search: Search, where: str) -> Query:
@@ -64,6 +66,7 @@ def read_query(search: Search, where: str) -> Query:
         exact=search.algorithm in {EXACT, CENTROID},
         min_value=search.min_value,
         language=search.query.language,
+        expand_hyponyms=search.query.expand_hyponyms,
     )
 
 
@@ -73,7 +76,7 @@ def _check_search(search: Search, where: str) -> None:
     if math.isnan(search.min_value):
         raise invalid(f"{where}.min_value is not a number; use one between 0 and 1")
     if search.save:
-        raise invalid(f"{where}.save: searches are not saved yet; leave it out to run the search")
+        raise invalid(f"{where}.save: searches that are kept do not run; send them in a call of their own")
     if search.HasField("as_of"):
         raise invalid(f"{where}.as_of: searching the past is not supported yet; leave it out")
 

@@ -12,19 +12,17 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from postil.core import ids, scores
+from postil.core import hyponyms, ids, languages, scores
 from postil.core.query import Query
 from postil.core.ranks import ByConcept, ByInput, ByVector, Rank, invalid
 from postil.errors import Failure
 from postil.store.base import AppRecord, ConceptRecord, InputRecord, Queries, SpaceRecord, Vectors
-from postil.v1.app_pb2 import App
 from postil.v1.status_code_pb2 import StatusCode
 
 Vector = NDArray[np.float32]
 
 _PREFERENCE = ("picture", "text", "client")  # of the kinds of spaces, where an input has vectors in several
 _CHUNK = 1024  # vectors read at a time, so that memory stays small
-_DEFAULT_LANGUAGE = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +140,8 @@ class Resolver:
 
     def concept(self, subject: ByConcept, rank: Rank, query: Query) -> Target:
         """Labelled with the concept first, then near to the mean of what is, then what is labelled as lacking it."""
-        self._check_language(subject, rank, query)
-        concept = self._find(subject, rank.where)
-        labels = self._queries.labelled(self._app.row, concept.row)
+        concept = self._find(subject, rank.where, query.language)
+        labels = self._labels(concept, rank, query)
         present = [annotation for annotation, _, value in labels if value > 0.0]
         absent = [annotation for annotation, _, value in labels if value <= 0.0]
         if not present:
@@ -157,25 +154,29 @@ class Resolver:
         centre = cache(lambda: self._centre_of(anchors, rank))  # a page that needs more neighbours asks again
         return Target(centre, rank.flip, best, worst)
 
-    def _check_language(self, subject: ByConcept, rank: Rank, query: Query) -> None:
-        language = subject.language or query.language
-        if not language:
-            return
-        default = App.FromString(self._app.message).default_language or _DEFAULT_LANGUAGE
-        if language != default:
-            raise invalid(
-                f"{rank.where}: concepts have no names in {ids.shown(language)} here; use {default!r} or the id"
-            )
+    def _labels(self, concept: ConceptRecord, rank: Rank, query: Query) -> list[tuple[int, int, float]]:
+        """As `Queries.labelled`; a kind of the concept that is present counts as the concept itself, if asked."""
+        labels = self._queries.labelled(self._app.row, concept.row)
+        if not query.expand_hyponyms:
+            return labels
+        best = {annotation: (annotation, anchor, value) for annotation, anchor, value in labels}
+        for row in hyponyms.expand(self._queries, self._app, [concept], rank.where):
+            shown = self._queries.labelled(self._app.row, row) if row != concept.row else ()
+            best.update((label[0], label) for label in shown if label[2] > 0.0)
+        return [best[annotation] for annotation in sorted(best)]
 
-    def _find(self, subject: ByConcept, where: str) -> ConceptRecord:
-        """By id, else by exact name."""
+    def _find(self, subject: ByConcept, where: str, language: str = "") -> ConceptRecord:
+        """By id, else by exact name in the language that the concept says, or that is given."""
         if subject.app_id not in {"", self._app.id}:
             raise invalid(f"{where}: the concept is of the app {ids.shown(subject.app_id)}; search in that app")
         if subject.id:
             concept = self._queries.concept(self._app.row, subject.id)
             found = [concept] if concept else []
         else:
-            found = self._queries.concepts_by_name(self._app.row, subject.name)
+            spoken = languages.foreign(self._app, subject.language, language)
+            if spoken:
+                languages.check(spoken, where, StatusCode.SEARCH_INVALID_REQUEST)
+            found = languages.find(self._queries, self._app, subject.name, spoken)
         asked = f"with the id {ids.shown(subject.id)}" if subject.id else f"named {ids.shown(subject.name)}"
         if not found:
             raise invalid(f"{where}: the app has no concept {asked}; list them with ListConcepts")
