@@ -16,6 +16,7 @@ from postil.v1.search_pb2 import Search
 NEAREST = "nearest_neighbor"
 EXACT = "brute_force"
 CENTROID = "avg_concept_brute_force"
+MAX_END_USER = 256  # characters
 ALGORITHMS = (NEAREST, EXACT, CENTROID)
 
 _METRICS = {
@@ -77,6 +78,8 @@ def _check_search(search: Search, where: str) -> None:
         raise invalid(f"{where}.min_value is not a number; use one between 0 and 1")
     if search.save:
         raise invalid(f"{where}.save: searches that are kept do not run; send them in a call of their own")
+    if len(search.end_user_id) > MAX_END_USER:
+        raise invalid(f"{where}.end_user_id has {len(search.end_user_id)} characters; use at most {MAX_END_USER}")
     if search.HasField("as_of"):
         raise invalid(f"{where}.as_of: searching the past is not supported yet; leave it out")
 

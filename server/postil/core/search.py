@@ -20,11 +20,11 @@ from postil.core.query import Query, read_query
 from postil.core.query_vectors import QueryVectors
 from postil.core.ranks import ByConcept, ByInput, ByPicture, ByText, ByVector, Rank, invalid
 from postil.core.scores import EVERYTHING
+from postil.core.search_log import Request, SearchLog
 from postil.core.targets import Point, Resolver, Target, fixed, point_in
 from postil.errors import Failure
 from postil.index.base import Indexes, Plan
 from postil.store.base import Queries, Store
-from postil.v1.search_pb2 import Search
 from postil.v1.search_service_pb2 import PostAnnotationsSearchesRequest, PostInputsSearchesRequest
 from postil.v1.status_code_pb2 import StatusCode
 
@@ -46,6 +46,7 @@ class Searches:
         indexes: Nearest neighbours by space.
         query_vectors: Embeds query pictures and texts.
         observe: Told of the plan of each walk through an index, for metrics.
+        log: Takes note of every search that ran; by default none is kept.
     """
 
     def __init__(
@@ -54,18 +55,19 @@ class Searches:
         indexes: Indexes,
         query_vectors: QueryVectors,
         observe: Callable[[Plan], None] = _ignore,
+        log: SearchLog | None = None,
     ) -> None:
         self._store = store
         self._indexes = indexes
         self._query_vectors = query_vectors
         self._observe = observe
+        self._log = log or SearchLog(store, days=0)
         self._cache = HitCache()
         store.subscribe(self._cache.apply)
 
     def annotations(self, call: Call, request: PostAnnotationsSearchesRequest) -> bytes:
         """A serialized MultiSearchResponse: one hit per annotation. Raises Failure."""
-        page = pages.of_search(request.pagination)
-        return self._answer(call, list(request.searches), page, iter, HitReader.all_annotations)
+        return self._answer(call, request, iter, HitReader.all_annotations)
 
     def inputs(self, call: Call, request: PostInputsSearchesRequest) -> bytes:
         """A serialized MultiSearchResponse: one hit per input, with its best annotation. Raises Failure."""
@@ -74,13 +76,13 @@ class Searches:
                 StatusCode.SEARCH_COUNTS_UNAVAILABLE,
                 "only_count: hits are not counted yet; leave it out to get the hits themselves.",
             )
-        page = pages.of_search(request.pagination)
-        return self._answer(call, list(request.searches), page, candidates.one_per_input, HitReader.all_inputs)
+        return self._answer(call, request, candidates.one_per_input, HitReader.all_inputs)
 
-    def _answer(self, call: Call, searches: list[Search], page: pages.Page, unit: _Unit, listing: _Listing) -> bytes:
+    def _answer(self, call: Call, request: Request, unit: _Unit, listing: _Listing) -> bytes:
+        page, searches = pages.of_search(request.pagination), request.searches
         if not 1 <= len(searches) <= MAX_SEARCHES:
             raise invalid(f"searches[] has {len(searches)} items; send one (up to {MAX_SEARCHES} are run in turn)")
-        queries = self._store.read()
+        queries, sequence = self._store.read(), self._store.committed
         reader = HitReader(queries, self._cache, call.app)
         found: list[Scored] = []
         for i, search in enumerate(searches):
@@ -90,7 +92,9 @@ class Searches:
                 found += self._ranked(reader, query, target, page, unit)
             elif query.min_value <= EVERYTHING:
                 found += listing(reader, page.offset, page.limit)
-        return hits.response(call.request_id, ids.new_id(), found)
+        search_id = ids.new_id()
+        self._log.record(call.app.row, search_id, sequence, request, page, found)
+        return hits.response(call.request_id, search_id, found)
 
     def _ranked(self, reader: HitReader, query: Query, target: Target, page: pages.Page, unit: _Unit) -> list[Scored]:
         wanted = page.offset + page.limit
