@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,14 @@ class Spec(NamedTuple):
     kind: str  # "picture" or "text"
     dim: int
     description: str
+    classes: int = 0  # how many logits come with each embedding; 0: none
+
+
+class Outputs(NamedTuple):
+    """What one pass through a model gives."""
+
+    embeddings: Matrix  # float32 [n, dim], unit length
+    logits: Matrix | None  # float32 [n, classes]; None when the model has none
 
 
 class Embedder(Protocol):
@@ -46,6 +54,13 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
+class Classifier(Embedder, Protocol):
+    """An embedder that says what it sees in the same pass: one with `spec.classes` above 0."""
+
+    def infer(self, prepared: Sequence[Any]) -> Outputs: ...
+
+
 class EmbedQueue(Protocol):
     """Gathers single requests into batches and runs them on its own thread(s)."""
 
@@ -55,6 +70,10 @@ class EmbedQueue(Protocol):
         """Embeds all of `contents` (prepared on the queue's threads); the future gives float32 [n, dim], or the
         first error that one of them caused. Submit items one by one where each needs a fate of its own: they are
         gathered into batches all the same. Cancelling the future drops what has not begun."""
+        ...
+
+    def infer(self, contents: Sequence[Any]) -> Future[Outputs]:
+        """As `submit`, with the logits that the same pass gives."""
         ...
 
 

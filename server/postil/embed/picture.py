@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from postil.embed import convert
-from postil.embed.base import Matrix, Spec
+from postil.embed.base import Matrix, Outputs, Spec
 from postil.embed.packaged import version_id
 from postil.embed.session import open_session
 from postil.embed.vectors import unit_rows
@@ -31,6 +31,7 @@ SPEC = Spec(
     kind="picture",
     dim=1280,
     description="General looks of a picture: EfficientNet-Lite0, trained on ImageNet (Apache-2.0).",
+    classes=CLASSES,
 )
 # Larger batches are no faster (each picture is a run of convolutions by itself) and cost 10 MB a picture.
 BATCH = 2
@@ -63,6 +64,10 @@ class PictureModel:
 
     def embed(self, prepared: Sequence[Any]) -> Matrix:
         return self.run(np.stack(prepared))[0]
+
+    def infer(self, prepared: Sequence[Any]) -> Outputs:
+        """Embeddings, and the logits of the ImageNet classes, in one pass."""
+        return Outputs(*self.run(np.stack(prepared)))
 
     def run(self, pictures: NDArray[np.uint8]) -> tuple[Matrix, Matrix]:
         """uint8 [n, SIDE, SIDE, 3] to unit embeddings, float32 [n, 1280], and logits, float32 [n, CLASSES]."""

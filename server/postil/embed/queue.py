@@ -16,16 +16,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from postil.embed.base import Embedder, Matrix, Spec
+from postil.embed.base import Classifier, Embedder, Matrix, Outputs, Spec
 
 
 class _Job:
     """One submitted request. Its fields are guarded by the queue's lock."""
 
-    def __init__(self, contents: Sequence[Any], dim: int) -> None:
+    def __init__(self, contents: Sequence[Any], spec: Spec, *, logits: bool) -> None:
         self.contents = list(contents)
-        self.future: Future[Matrix] = Future()
-        self.rows = np.empty((len(contents), dim), np.float32)
+        self.future: Future[Any] = Future()
+        self.wants_logits = logits
+        self.rows = np.empty((len(contents), spec.dim), np.float32)
+        self.logits = np.empty((len(contents), spec.classes), np.float32) if logits and spec.classes else None
         self.taken = 0
         self.missing = len(contents)
         self.settled = False
@@ -34,6 +36,11 @@ class _Job:
     def waiting(self) -> bool:
         """Whether items are left to take, and still wanted."""
         return self.taken < len(self.contents) and not self.settled and not self.future.cancelled()
+
+    @property
+    def result(self) -> Matrix | Outputs:
+        """What the future gives."""
+        return Outputs(self.rows, self.logits) if self.wants_logits else self.rows
 
     def take(self) -> _Item:
         """The next item. The job lets go of its content, so that large pictures are freed as they are prepared."""
@@ -78,16 +85,26 @@ class BatchingQueue:
         Raises:
             RuntimeError: The queue is closed.
         """
-        job = _Job(contents, self.spec.dim)
-        if not contents:
-            job.future.set_result(job.rows)
+        return self._submit(_Job(contents, self.spec, logits=False))
+
+    def infer(self, contents: Sequence[Any]) -> Future[Outputs]:
+        """See `EmbedQueue.infer`.
+
+        Raises:
+            RuntimeError: The queue is closed.
+        """
+        return self._submit(_Job(contents, self.spec, logits=True))
+
+    def _submit(self, job: _Job) -> Future[Any]:
+        if not job.missing:
+            job.future.set_result(job.result)
             return job.future
         with self._lock:
             if self._closed:
                 raise RuntimeError(f"the queue of {self.spec.model_id} is closed")
             self._jobs.append(job)
             self._start()
-            self._lock.notify(len(contents))
+            self._lock.notify(job.missing)
         return job.future
 
     def embedder(self) -> Embedder:
@@ -149,7 +166,7 @@ class BatchingQueue:
 
     def _embed(self, embedder: Embedder, batch: Sequence[_Item], prepared: Sequence[Any]) -> None:
         try:
-            rows = embedder.embed(prepared)
+            outputs = _infer(embedder, prepared)
         except Exception as error:  # noqa: BLE001 see _work
             if len(batch) == 1:
                 self._fail(batch, error)
@@ -158,20 +175,22 @@ class BatchingQueue:
             for item, content in zip(batch, prepared, strict=True):
                 self._embed(embedder, [item], [content])
             return
-        self._deliver(batch, rows)
+        self._deliver(batch, outputs)
 
-    def _deliver(self, batch: Sequence[_Item], rows: Matrix) -> None:
+    def _deliver(self, batch: Sequence[_Item], outputs: Outputs) -> None:
         complete: list[_Job] = []
         with self._lock:
-            for item, row in zip(batch, rows, strict=True):
+            for number, (item, row) in enumerate(zip(batch, outputs.embeddings, strict=True)):
                 item.job.rows[item.place] = row
+                if item.job.logits is not None and outputs.logits is not None:
+                    item.job.logits[item.place] = outputs.logits[number]
                 item.job.missing -= 1
                 if not item.job.missing:
                     item.job.settled = True
                     complete.append(item.job)
         for job in complete:
             if job.future.set_running_or_notify_cancel():
-                job.future.set_result(job.rows)
+                job.future.set_result(job.result)
 
     def _fail(self, batch: Sequence[_Item], error: Exception) -> None:
         failed: list[_Job] = []
@@ -183,3 +202,9 @@ class BatchingQueue:
         for job in failed:
             if job.future.set_running_or_notify_cancel():
                 job.future.set_exception(error)
+
+
+def _infer(embedder: Embedder, prepared: Sequence[Any]) -> Outputs:
+    if isinstance(embedder, Classifier):
+        return embedder.infer(prepared)
+    return Outputs(embedder.embed(prepared), None)
