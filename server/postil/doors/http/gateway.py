@@ -6,10 +6,8 @@ the JSON. The HTTP status follows from the status code of the reply. docs/http.m
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,6 +19,8 @@ from postil.doors.http import encodings, json_out, json_text, old_clients, queri
 from postil.doors.http.bindings import Match, Routes
 from postil.doors.http.bodies import Bodies, Gone, drain
 from postil.doors.http.json_in import Reader
+from postil.doors.http.json_stored import StoredPrinter
+from postil.doors.http.workers import Closed, Workers
 from postil.doors.rpc.dispatcher import Reason, Refused
 from postil.doors.rpc.methods import Method
 from postil.errors import Failure
@@ -30,6 +30,7 @@ from postil.v1.status_pb2 import BaseResponse
 Call = Callable[[str, bytes, Sequence[tuple[str, str]]], bytes]  # the dispatcher's
 
 _READERS = 8  # threads that answer reads, as many as behind the gRPC door
+_REMEMBERED = 16 << 20  # bytes of JSON of stored messages, for each type of them
 _PASSED_ON = ("authorization", "x-clarifai-session-token", "x-clarifai-request-id-prefix", "x-clarifai-client")
 _REFUSALS: dict[Reason, statuses.Code] = {
     Reason.UNIMPLEMENTED: StatusCode.NOT_IMPLEMENTED,
@@ -70,10 +71,11 @@ class Gateway:
         self._routes = Routes(methods)
         self._origins = frozenset(origins)
         self._bodies = Bodies(limits.body_bytes, limits.bodies_bytes)
-        self._printer = json_out.Printer()
+        self._printer = StoredPrinter(_REMEMBERED)
+        self._plain = json_out.Printer()
         self._reader = Reader()
-        self._writing = ThreadPoolExecutor(limits.threads, "http")
-        self._reading = ThreadPoolExecutor(min(_READERS, limits.threads), "http-read")
+        self._writing = Workers[Reply](limits.threads, "http")
+        self._reading = Workers[Reply](min(_READERS, limits.threads), "http-read")
         self._call: Call = _not_yet
 
     def open(self, call: Call) -> None:
@@ -83,8 +85,8 @@ class Gateway:
     def close(self) -> None:
         """Lets no more calls through and waits for those that run."""
         self._call = _not_yet
-        for pool in (self._writing, self._reading):
-            pool.shutdown(cancel_futures=True)
+        self._writing.close()
+        self._reading.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one HTTP request."""
@@ -108,10 +110,9 @@ class Gateway:
             return self._unrouted(verb, path, headers)
         body = await self._bodies.receive(receive, headers.get("content-length", ""))
         try:
-            pool = self._reading if match.binding.method.reads else self._writing
-            work = partial(self._work, match, scope["query_string"], headers, body)
-            return await asyncio.get_running_loop().run_in_executor(pool, work)
-        except (RuntimeError, asyncio.CancelledError):  # the pools are closed
+            workers = self._reading if match.binding.method.reads else self._writing
+            return await workers.run(partial(self._work, match, scope["query_string"], headers, body))
+        except Closed:
             raise Failure(StatusCode.RPC_SERVER_UNAVAILABLE, _STOPPING) from None
         finally:
             self._bodies.release(len(body))
@@ -146,7 +147,7 @@ class Gateway:
             method = match.binding.method
             request = self._request(match, query, body)
             metadata = [(name, headers[name]) for name in _PASSED_ON if name in headers]
-            answer = method.response.FromString(self._call(method.name, request.SerializeToString(), metadata))
+            answer = self._printer.read(method.response, self._call(method.name, request.SerializeToString(), metadata))
         except Failure as failure:
             return self._refusal(failure, headers)
         except Refused as refused:
@@ -187,7 +188,7 @@ class Gateway:
         """A reply to what never became a call."""
         status = statuses.of_failure(failure)
         status.req_id = headers.get("x-clarifai-request-id-prefix", "")[:96] + os.urandom(16).hex()
-        return Reply(status.http_status_code, self._printer.text(BaseResponse(status=status)), (_JSON,))
+        return Reply(status.http_status_code, self._plain.text(BaseResponse(status=status)), (_JSON,))
 
 
 _JSON = (b"content-type", b"application/json")

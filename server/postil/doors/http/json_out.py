@@ -24,7 +24,7 @@ from postil.v1 import options_pb2, status_code_pb2
 
 Convert: TypeAlias = Callable[[Any], Any]
 
-_STATUS_CODE = status_code_pb2.StatusCode.DESCRIPTOR
+_STATUS_CODE = status_code_pb2.StatusCode.DESCRIPTOR.full_name
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT = 2.0**53  # whole doubles up to here are exact
 _WRAPPERS = frozenset(
@@ -86,7 +86,7 @@ class Printer:
         if field.message_type is not None:
             return self.writer(field.message_type)
         if field.enum_type is not None:
-            return None if field.enum_type is _STATUS_CODE else _names(field.enum_type)
+            return None if _is_status_code(field) else _names(field.enum_type)
         return _SCALARS.get(field.type)
 
 
@@ -110,7 +110,7 @@ def dumps(value: Any) -> bytes:
 
 
 def _always(field: FieldDescriptor) -> bool:
-    if field.enum_type is _STATUS_CODE:
+    if _is_status_code(field):
         return True
     marked = field.GetOptions().Extensions[options_pb2.show_if_empty]
     return bool(marked) and (field.is_repeated or not field.has_presence)
@@ -119,9 +119,13 @@ def _always(field: FieldDescriptor) -> bool:
 def _empty(field: FieldDescriptor) -> Any:
     if field.is_repeated:
         return {} if _is_map(field) else []
-    if field.enum_type is not None and field.enum_type is not _STATUS_CODE:
+    if field.enum_type is not None and not _is_status_code(field):
         return field.enum_type.values_by_number[0].name
     return "" if field.type == FieldDescriptor.TYPE_BYTES else field.default_value
+
+
+def _is_status_code(field: FieldDescriptor) -> bool:
+    return field.enum_type is not None and field.enum_type.full_name == _STATUS_CODE
 
 
 def _is_map(field: FieldDescriptor) -> bool:

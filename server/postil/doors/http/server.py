@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import threading
 from collections.abc import Iterator
 
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from postil.config import Address
 from postil.doors import sockets
+
+_HEAD_BYTES = 64 * 1024
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's, with a limit for the request line and headers, which llhttp would take in without end."""
+
+    _head = 0
+    _in_head = True
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head += len(data)
+            if self._head > _HEAD_BYTES:
+                self.send_400_response("The request line and headers are too large.")
+
+    def on_message_begin(self) -> None:
+        self._head, self._in_head = 0, True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
 
 
 class _Server(uvicorn.Server):
@@ -37,7 +62,7 @@ class HttpDoor:
             timeout_keep_alive=30,
             timeout_graceful_shutdown=2,
             limit_concurrency=256,
-            h11_max_incomplete_event_size=64 * 1024,
+            http=_Protocol,
         )
         self._server = _Server(config)
         self._socket: socket.socket | None = None
@@ -67,4 +92,4 @@ class HttpDoor:
             self._socket.close()
 
     def _run(self, listening: socket.socket) -> None:
-        asyncio.run(self._server.serve(sockets=[listening]))
+        uvloop.run(self._server.serve(sockets=[listening]))
