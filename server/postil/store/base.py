@@ -16,13 +16,16 @@ from typing import Protocol, TypeVar
 
 from postil.store.kept import KeptHit, KeptQueries, KeptSearch, KeptWrites, NamedRecord
 from postil.store.records import (
+    AnnotationFact,
     AnnotationListing,
     AnnotationRecord,
     AppRecord,
     Change,
     ConceptRecord,
     ConceptTally,
+    Facts,
     HitRecord,
+    InputFact,
     InputRecord,
     JobRecord,
     Matrix,
@@ -35,6 +38,7 @@ from postil.store.vocabulary import ConceptName, RelationRecord, VocabularyQueri
 
 T = TypeVar("T")
 __all__ = [
+    "AnnotationFact",
     "AnnotationListing",
     "AnnotationRecord",
     "AppRecord",
@@ -45,7 +49,9 @@ __all__ = [
     "ConceptTally",
     "Corrupt",
     "Duplicate",
+    "Facts",
     "HitRecord",
+    "InputFact",
     "InputRecord",
     "JobRecord",
     "KeptHit",
@@ -167,6 +173,15 @@ class Queries(VocabularyQueries, KeptQueries, Protocol):
         ...
 
     def count_vectors(self, space: int) -> int: ...
+
+    # facts
+    def facts(self, rows: Sequence[int]) -> Facts:
+        """Of those annotation rows that exist, and of the inputs whose input-level annotations they are."""
+        ...
+
+    def scan_facts(self, after_row: int, limit: int) -> dict[int, Facts]:
+        """app row -> the facts of the next `limit` annotations of all apps, by ascending row; empty when done."""
+        ...
 
     # blobs
     def blob_used(self, digest: str, app: int | None = None) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from postil.store.base import Change, Queries, Rows, TooOld, Vectors
+from postil.store.base import AnnotationFact, Change, Facts, InputFact, Queries, Rows, TooOld, Vectors
 
 ChangeRow = tuple[int, int, bytes, bytes, bytes, bytes]  # seq, app, touched, gone, put, spaces_gone
 CHUNK_CHANGES = 256  # changes read at a time; their vectors are read one change at a time
@@ -25,6 +25,8 @@ class Effects:
         self.touched: list[int] = []
         self.put: list[Vectors] = []
         self.spaces_gone: list[int] = []
+        self.annotations: dict[int, AnnotationFact] = {}
+        self.inputs: dict[int, InputFact] = {}
         self._deleted: list[int] = []
         self._stripped: list[int] = []
 
@@ -46,7 +48,14 @@ class Effects:
     def change(self, seq: int, app: int) -> Change:
         """All of it, rows ascending and without repeats."""
         touched, gone = {*self.touched, *self._stripped}.difference(self._deleted), {*self._deleted, *self._stripped}
-        return Change(seq, app, _rows(touched), _rows(gone), tuple(self.put), tuple(self.spaces_gone))
+        return Change(seq, app, _rows(touched), _rows(gone), tuple(self.put), tuple(self.spaces_gone), self._facts())
+
+    def _facts(self) -> Facts:
+        deleted = set(self._deleted)
+        return Facts(
+            tuple(self.annotations[row] for row in sorted(self.annotations) if row not in deleted),
+            tuple(fact for _, fact in sorted(self.inputs.items()) if fact.anchor not in deleted),
+        )
 
 
 def _rows(rows: set[int]) -> Rows:

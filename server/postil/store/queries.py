@@ -11,6 +11,7 @@ from postil.store.base import StoreClosed
 from postil.store.feed import CHUNK_CHANGES, ChangeRow
 from postil.store.queries_annotations import AnnotationQueries
 from postil.store.queries_concepts import ConceptQueries
+from postil.store.queries_facts import FactQueries
 from postil.store.queries_inputs import InputQueries
 from postil.store.queries_kept import KeptRows
 from postil.store.queries_vectors import VectorQueries
@@ -18,7 +19,9 @@ from postil.store.queries_vocabulary import VocabularyRows
 from postil.store.sql import connect
 
 
-class SqliteQueries(InputQueries, AnnotationQueries, ConceptQueries, VectorQueries, VocabularyRows, KeptRows):
+class SqliteQueries(
+    InputQueries, AnnotationQueries, ConceptQueries, VectorQueries, FactQueries, VocabularyRows, KeptRows
+):
     """`base.Queries` over one connection. Used by one thread at a time."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

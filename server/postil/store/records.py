@@ -107,6 +107,29 @@ class Vectors(NamedTuple):
     matrix: Matrix  # float32 [n, dim]
 
 
+class AnnotationFact(NamedTuple):
+    """An annotation as an op left it, with its labels."""
+
+    record: AnnotationRecord
+    labels: tuple[tuple[int, float], ...]  # (concept row, value)
+
+
+class InputFact(NamedTuple):
+    """What an op wrote of an input."""
+
+    row: int
+    anchor: int  # row of its input-level annotation
+    status: int
+    message: bytes  # postil.v1.Input
+
+
+class Facts(NamedTuple):
+    """What annotations and inputs say, for whoever keeps them ready to be filtered."""
+
+    annotations: tuple[AnnotationFact, ...] = ()  # by ascending row
+    inputs: tuple[InputFact, ...] = ()  # by ascending row
+
+
 class Change(NamedTuple):
     """What one committed op changed, in the order of the commit sequence. State-based and idempotent.
 
@@ -119,6 +142,8 @@ class Change(NamedTuple):
     gone: Rows  # annotation rows deleted; their vectors are gone from every space
     put: tuple[Vectors, ...]  # vectors written (a row that had one already has it replaced)
     spaces_gone: tuple[int, ...]  # spaces deleted as a whole (an app was deleted)
+    # Of `touched`, handed over without a read; None when the change was read back: ask `Queries.facts`.
+    facts: Facts | None = None
 
 
 class HitRecord(NamedTuple):

@@ -6,11 +6,12 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from postil.store.base import AnnotationRecord, Duplicate, Missing
+from postil.store.base import AnnotationFact, AnnotationRecord, Duplicate, Missing
 from postil.store.counters import Counters
 from postil.store.erase import erase_annotations
 from postil.store.feed import Effects
 from postil.store.queries_annotations import ANNOTATION_COLUMNS, AnnotationQueries
+from postil.store.queries_facts import FactQueries
 from postil.store.sql import distinct_ints, insert_rows, select_in
 
 _INSERT = f"INSERT INTO annotations (app, {', '.join(ANNOTATION_COLUMNS)})"
@@ -19,7 +20,7 @@ _UPDATE = f"UPDATE annotations SET {', '.join(f'{name} = ?' for name in _CHANGEA
 _LABEL = "INSERT INTO labels (concept, annotation, anchor, value)"
 
 
-class AnnotationWrites(AnnotationQueries):
+class AnnotationWrites(AnnotationQueries, FactQueries):
     """Mixed into `SqliteTransaction`."""
 
     _connection: sqlite3.Connection
@@ -54,7 +55,13 @@ class AnnotationWrites(AnnotationQueries):
             insert_rows(
                 self._connection, _LABEL, [(concept, row, anchors[row], value) for row, concept, value in labels]
             )
-        self._effects(app).touched += [record.row for record in annotations]
+        effects = self._effects(app)
+        effects.touched += [record.row for record in annotations]
+        by_row: dict[int, list[tuple[int, float]]] = {}
+        for row, concept, value in labels:
+            by_row.setdefault(row, []).append((concept, value))
+        for record in annotations:
+            effects.annotations[record.row] = AnnotationFact(record, tuple(by_row.get(record.row, ())))
 
     def _check_new(self, annotations: Sequence[AnnotationRecord]) -> None:
         keys = [(record.input, record.id) for record in annotations]
@@ -80,7 +87,9 @@ class AnnotationWrites(AnnotationQueries):
         self._connection.execute("DELETE FROM labels WHERE annotation = ?", (record.row,))
         rows = [(concept, record.row, record.anchor, value) for concept, value in labels]
         insert_rows(self._connection, _LABEL, rows)
-        self._effects(found[0]).touched.append(record.row)
+        effects = self._effects(found[0])
+        effects.touched.append(record.row)
+        effects.annotations[record.row] = AnnotationFact(record, tuple(labels))
 
     def replace_message(self, row: int, message: bytes) -> None:
         found = self._connection.execute(
@@ -88,7 +97,9 @@ class AnnotationWrites(AnnotationQueries):
         ).fetchone()
         if found is None:
             raise Missing(f"annotation {row}")
-        self._effects(found[0]).touched.append(row)
+        effects = self._effects(found[0])
+        effects.touched.append(row)
+        effects.annotations[row] = self.facts([row]).annotations[0]
 
     def delete_annotations(self, app: int, rows: Sequence[int]) -> None:
         found = select_in(

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from postil.store.base import AppRecord, Duplicate, Missing, NewInput
+from postil.store.base import AppRecord, Duplicate, InputFact, Missing, NewInput
 from postil.store.counters import Counters
 from postil.store.erase import erase_annotations
 from postil.store.feed import Effects
@@ -88,6 +88,8 @@ class InputWrites(InputQueries):
             ],
         )
         self._keep_blobs((digest, new.row) for new in inputs for digest in new.blobs)
+        facts = self._effects(app).inputs
+        facts.update((new.row, InputFact(new.row, new.anchor, new.status, new.message)) for new in inputs)
 
     def _check_new_ids(self, app: int, ids: list[str]) -> None:
         taken = {
@@ -114,7 +116,9 @@ class InputWrites(InputQueries):
             "UPDATE inputs SET message = ?, status = ?, modified_us = ? WHERE row = ?", (message, new, self.now_us, row)
         )
         self._keep_blobs((digest, row) for digest in blobs)
-        self._effects(app).touched.append(anchor)
+        effects = self._effects(app)
+        effects.touched.append(anchor)
+        effects.inputs[row] = InputFact(row, anchor, new, message)
         if job and new != old:
             self._move_in_job(app, job, old, new)
 
