@@ -31,6 +31,7 @@ from postil.core.processing import Processing
 from postil.core.query_vectors import QueryVectors
 from postil.core.rehosting import rehost
 from postil.core.search import Searches
+from postil.core.search_log import SearchLog
 from postil.doors.http import gateway as gateways
 from postil.doors.http import routes, site
 from postil.doors.http.gateway import Gateway
@@ -147,20 +148,22 @@ class App:
         apps.resolve(DEFAULT_USER, DEFAULT_APP, create=True)
         access = Access(apps, Open())
         query_vectors = QueryVectors(embedders, downloads, opening)
+        search_log = SearchLog(store, config.search_log_days, self.metrics.searches_dropped.inc)
+        on_stop(search_log.close)
         servicers = [
             AnnotationsServicer(Annotations(store, embedders, hosting, opening)),
             AppsServicer(apps, access),
             ConceptsServicer(Concepts(store)),
             InputsServicer(Inputs(store, intake, processing.wake, partial(index.wait_below, _PRESSURE))),
             ModelsServicer(Models(store, embedders)),
-            SearchesServicer(Searches(store, index, query_vectors, self._count_walk)),
+            SearchesServicer(Searches(store, index, query_vectors, self._count_walk, search_log)),
             StatusCodesServicer(StatusCodes()),
             UsersServicer(Users(store)),
         ]
         limits = Limits(config.max_calls, config.max_inflight_mb << 20)
         self._gauges(store, index, limits)
         # Beside the first calls, not before them: a server that was killed must answer again at once.
-        self._afterwards += [processing.start, embedders.warm]
+        self._afterwards += [processing.start, search_log.start, embedders.warm]
         table = methods.table()
         return Dispatcher(table, rpc.handlers(servicers, table), access, limits, self.metrics)
 

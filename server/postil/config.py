@@ -152,6 +152,12 @@ class Config:
     models: Path | None = _setting(
         None, _file, "TOML file with a [[model]] table for each ONNX encoder of your own.", "FILE"
     )
+    search_log_days: int = _setting(
+        30,
+        _count(0, 36_500),
+        "How long searches that ran are kept for feedback and replay, in days; 0: not at all.",
+        "DAYS",
+    )
     drain_s: int = _setting(7, _count(0, 600), "Time for running calls to finish on SIGTERM, in seconds.", "SECONDS")
     log_level: str = _setting(
         "info", _choice("debug", "info", "warning", "error"), "Least severity logged; debug logs every call.", "LEVEL"

@@ -31,6 +31,9 @@ class Metrics:
         self.walks = Counter(
             "postil_search_walks", "Walks through an index by the plan taken.", ["plan"], registry=self.registry
         )
+        self.searches_dropped = Counter(
+            "postil_searches_dropped", "Searches that ran but could not be recorded.", registry=self.registry
+        )
         build = Gauge("postil_build_info", "The running version.", ["version"], registry=self.registry)
         build.labels(postil.__version__).set(1)
 
