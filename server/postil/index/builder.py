@@ -10,6 +10,8 @@ work is not put back either: searches beside a long tail cost more than the work
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import sys
 import threading
@@ -129,6 +131,7 @@ class Builder:
         if self._quiet is not None:
             if self._step(self._quiet, self._cores if self.idle else 1):
                 self._quiet = None
+                _return_memory()
             return True
         return self._save_one()
 
@@ -199,6 +202,12 @@ def save_with_tail(space: VectorSpace, applied: int) -> None:
 def _overfull(space: VectorSpace) -> bool:
     """The tail is growing faster than one thread builds."""
     return space.exact_rows > 2 * planner.seal_rows(space.dim)
+
+
+def _return_memory() -> None:
+    """Gives pages that merged segments and tails took back to the system: glibc alone keeps them."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _lower_priority() -> None:

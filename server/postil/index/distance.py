@@ -77,7 +77,7 @@ class Query:
     def __init__(self, vector: Floats, metric: Metric, spread: Spread, deviation: float) -> None:
         self.vector = vector
         self.cosine = metric is Metric.COSINE
-        square = float(squares(vector))
+        square = float(np.dot(vector, vector))  # unlike vecdot, silent when it overflows
         self.wide = not max(square, spread.high) < _LARGE or (self.cosine and min(square, spread.low) < _SMALL)
         self.unit = deviation <= UNIT_TOLERANCE
         self._square = square

@@ -20,7 +20,7 @@ _CLOSE_S = 2.0
 # Larger tails are read from rows again after a restart, rather than keep a closing server waiting.
 _TAIL_BYTES_SAVED = 128 << 20
 # Writers are slowed down between these multiples of the size at which a tail is built.
-_EASY, _FULL = 2.0, 6.0
+_EASY, _FULL = 1.5, 3.0
 
 
 class IndexManager:

@@ -100,6 +100,8 @@ def _walk_part(part: Part, query: Query, width: int, allow: BitMap | None) -> _F
         found = _nearest(found, width)
     else:
         found = _ask_graph(part, part.graph, query, min(width, len(part.graph)))
+    if allow is None and part.alive is None:
+        return found
     places, distances = found.places, found.distances
     if part.alive is not None and part.graph is not None:
         keep = part.alive[places]

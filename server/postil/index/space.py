@@ -18,7 +18,7 @@ from pyroaring import BitMap
 
 from postil.index import build, files, planner, search
 from postil.index.base import Metric, Neighbours
-from postil.index.distance import Matrix, squares
+from postil.index.distance import Matrix
 from postil.index.part import Block, Part, Rows, Segment, members
 
 
@@ -76,7 +76,7 @@ class VectorSpace:
         vector = np.ascontiguousarray(query, np.float32)
         if vector.shape != (self.dim,):
             raise ValueError(f"the query has shape {vector.shape}, the space has dimension {self.dim}")
-        if not math.isfinite(squares(vector)) and not np.isfinite(vector).all():
+        if not math.isfinite(np.dot(vector, vector)) and not np.isfinite(vector).all():
             raise ValueError("the query holds a number that is not finite")
         return search.run(self._view, vector, k, metric, exact=exact, allow=allow)
 
