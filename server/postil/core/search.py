@@ -93,8 +93,9 @@ class Searches:
             elif query.min_value <= EVERYTHING:
                 found += listing(reader, page.offset, page.limit)
         search_id = ids.new_id()
-        self._log.record(call.app.row, search_id, sequence, request, page, found)
-        return hits.response(call.request_id, search_id, found)
+        answer = hits.response(call.request_id, search_id, found)
+        self._log.record(call.app.row, search_id, sequence, request, page, found, len(answer))
+        return answer
 
     def _ranked(self, reader: HitReader, query: Query, target: Target, page: pages.Page, unit: _Unit) -> list[Scored]:
         wanted = page.offset + page.limit

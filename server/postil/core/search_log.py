@@ -11,7 +11,7 @@ import copy
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
@@ -27,8 +27,7 @@ BATCH = 256  # searches written at a time
 EVERY_S = 0.2  # at least so often, while there are any
 MAX_WAITING_BYTES = 64 << 20  # of records in memory, as estimated; more are dropped
 MAX_REQUEST = 64 << 10  # bytes of a request that is kept whole
-_HIT_BYTES = 160  # what a hit takes in memory, about
-_RECORD_BYTES = 1024  # what a record takes besides
+_RECORD_BYTES = 1024  # what a record takes beside its request and its hits
 _DAY_US = 86_400_000_000
 _FORGET_EVERY_S = 600.0
 _FORGET_STEP = 2_000  # rows deleted per op, so that writers wait milliseconds
@@ -44,7 +43,7 @@ class _Waiting(NamedTuple):
     sequence: int
     request: Request
     page: Page
-    hits: list[tuple[int, int, float]]  # annotation row, input row, score
+    found: Sequence[Scored]
     size: int  # estimated bytes in memory
 
 
@@ -88,7 +87,14 @@ class SearchLog:
         return len(self._waiting)
 
     def record(
-        self, app: int, search_id: str, sequence: int, request: Request, page: Page, found: Iterable[Scored]
+        self,
+        app: int,
+        search_id: str,
+        sequence: int,
+        request: Request,
+        page: Page,
+        found: Sequence[Scored],
+        size: int = 0,
     ) -> None:
         """Takes note of a search that ran. Costs microseconds.
 
@@ -98,16 +104,16 @@ class SearchLog:
             sequence: The newest change there was when it began.
             request: What was asked; not to be changed afterwards.
             page: Which page is shown.
-            found: What is shown, in order.
+            found: What is shown, in order; not to be changed afterwards.
+            size: Bytes of the response.
         """
         if not self._days:
             return
-        hits = [(hit[0], hit[1], score) for score, hit in found]  # by position: by name takes twice as long
         length = request.ByteSize()
         if length > MAX_REQUEST:
             request, length = _lean(request), MAX_REQUEST
-        size = length + _HIT_BYTES * len(hits) + _RECORD_BYTES
-        entry = _Waiting(app, time.time_ns() // 1000, sequence, request, page, hits, size)
+        size += length + _RECORD_BYTES
+        entry = _Waiting(app, time.time_ns() // 1000, sequence, request, page, found, size)
         with self._gate:
             full = self._bytes + size > MAX_WAITING_BYTES
             if not full:
@@ -200,7 +206,7 @@ def _kept(search_id: str, entry: _Waiting) -> KeptSearch:
         page=entry.page.page,
         per_page=entry.page.per_page,
         end_user=next(filter(None, (search.end_user_id for search in entry.request.searches)), ""),
-        hits=tuple(KeptHit(*hit) for hit in entry.hits),
+        hits=tuple([KeptHit(hit.annotation, hit.input, score) for score, hit in entry.found]),
     )
 
 
