@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from google.protobuf.internal import api_implementation
+from starlette.types import ASGIApp
 
 from postil import logs
 from postil.access import DEFAULT_APP, DEFAULT_USER, Access, Open
@@ -55,6 +56,7 @@ from postil.index.files import MANIFEST, Damaged, Folder
 from postil.index.manager import IndexManager
 from postil.media.fetch import Fetcher
 from postil.media.pictures import PictureReader
+from postil.media.thumbnails import Thumbnails
 from postil.metrics import Metrics
 from postil.store.lock import DirectoryInUse, DirectoryLock
 from postil.store.migrations import NewerSchema
@@ -62,6 +64,7 @@ from postil.store.sqlite import SqliteStore
 from postil.store.verify import verify as verify_store
 
 INDEX = "index"  # folder of the data directory; derived
+THUMBNAILS = "thumbnails"  # the same
 
 log = logs.get(__name__)
 
@@ -105,8 +108,7 @@ class App:
         store = SqliteStore(config.data_dir)
         on_stop(store.close)
         gateway = self._gateway()
-        pages = routes.build(self._ready.is_set, self.metrics, store.blobs.path)
-        http = HttpDoor(site.build(gateway, pages, config.cors_origins))
+        http = HttpDoor(site.build(gateway, self._pages(store), config.cors_origins))
         on_stop(http.stop)
         http_at = Address(config.http.host, http.listen(config.http))
         index = _index(config.data_dir, store)
@@ -171,6 +173,11 @@ class App:
         config = self._config
         limits = gateways.Limits(config.threads, config.max_message_mb << 20, config.max_inflight_mb << 20)
         return Gateway(methods.table(), limits, config.cors_origins)
+
+    def _pages(self, store: SqliteStore) -> ASGIApp:
+        thumbnails = Thumbnails(self._config.data_dir / THUMBNAILS, PictureReader())
+        thumbnails.sweep(lambda digest: store.blobs.path(digest) is not None)
+        return routes.build(self._ready.is_set, self.metrics, store.blobs.path, thumbnails.path)
 
     def _limits(self) -> rpc.Limits:
         config = self._config

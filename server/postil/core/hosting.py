@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from postil.media.thumbnails import SIZES
 from postil.v1.image_pb2 import HostedURL
 
 _DIGEST_LENGTH = 64
@@ -20,9 +21,14 @@ class Hosting:
         """The stable URL of a blob."""
         return f"{self.base}{_PATH}{digest}"
 
-    def hosted(self, digest: str) -> HostedURL:
-        """The message that clients build sized URLs from; only the original size is kept."""
-        return HostedURL(prefix=f"{self.base}{_PATH}", suffix=digest, sizes=["orig"])
+    def hosted(self, digest: str, *, picture: bool) -> HostedURL:
+        """The message that clients build sized URLs from. Only pictures have smaller versions."""
+        return HostedURL(prefix=self.prefix, suffix=digest, sizes=["orig", *(SIZES if picture else ())])
+
+    @property
+    def prefix(self) -> str:
+        """What stands before a size or a digest."""
+        return f"{self.base}{_PATH}"
 
 
 def digest_of(hosted: HostedURL) -> str:

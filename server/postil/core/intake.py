@@ -108,7 +108,7 @@ class Intake:
     def _host(self, made: Draft) -> None:
         digest = self._blobs.put(made.content)
         medium = getattr(made.message.data, made.medium)
-        medium.hosted.CopyFrom(self._hosting.hosted(digest))
+        medium.hosted.CopyFrom(self._hosting.hosted(digest, picture=made.medium == "image"))
         if not medium.url:
             medium.url = self._hosting.url(digest)
         made.blobs.append(digest)

@@ -36,7 +36,7 @@ class Masks:
         digest = self._blobs.put(mask.image.base64)
         mask.image.ClearField("base64")
         mask.image.url = self._hosting.url(digest)
-        mask.image.hosted.CopyFrom(self._hosting.hosted(digest))
+        mask.image.hosted.CopyFrom(self._hosting.hosted(digest, picture=True))
         mask.image.image_info.width, mask.image.image_info.height = picture.width, picture.height
         mask.image.image_info.format = picture.format
         box = BoundingBox(

@@ -71,5 +71,5 @@ def _moved(url: str, hosted: HostedURL, before: str, hosting: Hosting) -> str:
     digest = digest_of(hosted)
     if not digest:
         return url
-    hosted.CopyFrom(hosting.hosted(digest))
+    hosted.prefix = hosting.prefix
     return hosting.url(digest) if url.startswith(before) else url

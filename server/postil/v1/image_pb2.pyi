@@ -112,7 +112,9 @@ class HostedURL(google.protobuf.message.Message):
     """Value for the HTML attribute of this name. Not used by this server."""
     @property
     def sizes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Sizes on offer; here only "orig", the file as it came."""
+        """Sizes on offer: "orig", the file as it came, and for pictures "tiny", "small" and "large", a JPEG with a longest
+        edge of at most 100, 300 and 1000 pixels. prefix, size, "/" and suffix make the address of each.
+        """
 
     def __init__(
         self,
