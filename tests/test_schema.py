@@ -66,10 +66,25 @@ LEFT_OUT = {
 }
 
 # What is ours alone. A name that is here must not be in the mirrored schema.
-OUR_FIELDS = {"Embedding.space", "Query.expand_hyponyms", "Search.end_user_id"}  # in mirrored messages
-OUR_MESSAGES: set[str] = set()
-OUR_ENUMS: set[str] = set()
-OUR_CALLS: set[str] = set()
+OUR_FIELDS = {  # in mirrored messages
+    "App.learning",
+    "Embedding.space",
+    "Hit.learned",
+    "Query.expand_hyponyms",
+    "Search.end_user_id",
+    "Search.learning",
+}
+OUR_MESSAGES = {
+    "DeleteFeedbackRequest",
+    "FeedbackEvent",
+    "GetSearchQualityRequest",
+    "ListFeedbackRequest",
+    "MultiFeedbackResponse",
+    "SearchQuality",
+    "SearchQualityResponse",
+}
+OUR_ENUMS = {"Learning"}
+OUR_CALLS = {"DeleteFeedback", "GetSearchQuality", "ListFeedback"}
 
 
 def our_files() -> list[FileDescriptorProto]:

@@ -30,7 +30,7 @@ from postil.v1 import image_pb2 as postil_dot_v1_dot_image__pb2
 from postil.v1 import workflow_pb2 as postil_dot_v1_dot_workflow__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13postil/v1/app.proto\x12\tpostil.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x16postil/v1/common.proto\x1a\x15postil/v1/image.proto\x1a\x18postil/v1/workflow.proto\"\xeb\x05\n\x03\x41pp\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x18\n\x10\x64\x65\x66\x61ult_language\x18\x03 \x01(\t\x12\x1b\n\x13\x64\x65\x66\x61ult_workflow_id\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14legal_consent_status\x18\x07 \x01(\r\x12)\n\x08metadata\x18\r \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0b\x64\x65scription\x18\x0e \x01(\t\x12\x11\n\tsample_ms\x18\x0f \x01(\r\x12)\n\nvisibility\x18\x10 \x01(\x0b\x32\x15.postil.v1.Visibility\x12/\n\x0bmodified_at\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x64\x61ta_tier_id\x18\x12 \x01(\t\x12\x12\n\nis_starred\x18\x13 \x01(\x08\x12\x12\n\nstar_count\x18\x14 \x01(\x05\x12\r\n\x05notes\x18\x15 \x01(\t\x12\x1f\n\x05image\x18\x16 \x01(\x0b\x32\x10.postil.v1.Image\x12-\n\x10\x64\x65\x66\x61ult_workflow\x18\x17 \x01(\x0b\x32\x13.postil.v1.Workflow\x12+\n\nextra_info\x18\x18 \x01(\x0b\x32\x17.postil.v1.AppExtraInfo\x12/\n\x0bis_template\x18\x19 \x01(\x0b\x32\x1a.google.protobuf.BoolValue\x12<\n\x12\x65mbeddings_storage\x18\x1a \x01(\x0e\x32 .postil.v1.App.EmbeddingsStorage\"L\n\x11\x45mbeddingsStorage\x12\x1d\n\x19\x45MBEDDING_STORAGE_NOT_SET\x10\x00\x12\x0c\n\x08POSTGRES\x10\x01\x12\n\n\x06QDRANT\x10\x02\"\\\n\x0c\x41ppExtraInfo\x12\x1e\n\x16search_revision_marker\x18\x01 \x01(\t\x12,\n\x06\x63ounts\x18\x02 \x01(\x0b\x32\x1c.postil.v1.AppResourceCounts\"k\n\x11\x41ppResourceCounts\x12\x10\n\x08\x64\x61tasets\x18\x01 \x01(\x03\x12\x0e\n\x06models\x18\x02 \x01(\x03\x12\x11\n\tworkflows\x18\x03 \x01(\x03\x12\x0e\n\x06inputs\x18\x05 \x01(\x03\x12\x11\n\tpipelines\x18\x06 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13postil/v1/app.proto\x12\tpostil.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x16postil/v1/common.proto\x1a\x15postil/v1/image.proto\x1a\x18postil/v1/workflow.proto\"\x93\x06\n\x03\x41pp\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x18\n\x10\x64\x65\x66\x61ult_language\x18\x03 \x01(\t\x12\x1b\n\x13\x64\x65\x66\x61ult_workflow_id\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14legal_consent_status\x18\x07 \x01(\r\x12)\n\x08metadata\x18\r \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0b\x64\x65scription\x18\x0e \x01(\t\x12\x11\n\tsample_ms\x18\x0f \x01(\r\x12)\n\nvisibility\x18\x10 \x01(\x0b\x32\x15.postil.v1.Visibility\x12/\n\x0bmodified_at\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x64\x61ta_tier_id\x18\x12 \x01(\t\x12\x12\n\nis_starred\x18\x13 \x01(\x08\x12\x12\n\nstar_count\x18\x14 \x01(\x05\x12\r\n\x05notes\x18\x15 \x01(\t\x12\x1f\n\x05image\x18\x16 \x01(\x0b\x32\x10.postil.v1.Image\x12-\n\x10\x64\x65\x66\x61ult_workflow\x18\x17 \x01(\x0b\x32\x13.postil.v1.Workflow\x12+\n\nextra_info\x18\x18 \x01(\x0b\x32\x17.postil.v1.AppExtraInfo\x12/\n\x0bis_template\x18\x19 \x01(\x0b\x32\x1a.google.protobuf.BoolValue\x12<\n\x12\x65mbeddings_storage\x18\x1a \x01(\x0e\x32 .postil.v1.App.EmbeddingsStorage\x12&\n\x08learning\x18\xe8\x07 \x01(\x0e\x32\x13.postil.v1.Learning\"L\n\x11\x45mbeddingsStorage\x12\x1d\n\x19\x45MBEDDING_STORAGE_NOT_SET\x10\x00\x12\x0c\n\x08POSTGRES\x10\x01\x12\n\n\x06QDRANT\x10\x02\"\\\n\x0c\x41ppExtraInfo\x12\x1e\n\x16search_revision_marker\x18\x01 \x01(\t\x12,\n\x06\x63ounts\x18\x02 \x01(\x0b\x32\x1c.postil.v1.AppResourceCounts\"k\n\x11\x41ppResourceCounts\x12\x10\n\x08\x64\x61tasets\x18\x01 \x01(\x03\x12\x0e\n\x06models\x18\x02 \x01(\x03\x12\x11\n\tworkflows\x18\x03 \x01(\x03\x12\x0e\n\x06inputs\x18\x05 \x01(\x03\x12\x11\n\tpipelines\x18\x06 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,11 +38,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'postil.v1.app_pb2', _global
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_APP']._serialized_start=203
-  _globals['_APP']._serialized_end=950
-  _globals['_APP_EMBEDDINGSSTORAGE']._serialized_start=874
-  _globals['_APP_EMBEDDINGSSTORAGE']._serialized_end=950
-  _globals['_APPEXTRAINFO']._serialized_start=952
-  _globals['_APPEXTRAINFO']._serialized_end=1044
-  _globals['_APPRESOURCECOUNTS']._serialized_start=1046
-  _globals['_APPRESOURCECOUNTS']._serialized_end=1153
+  _globals['_APP']._serialized_end=990
+  _globals['_APP_EMBEDDINGSSTORAGE']._serialized_start=914
+  _globals['_APP_EMBEDDINGSSTORAGE']._serialized_end=990
+  _globals['_APPEXTRAINFO']._serialized_start=992
+  _globals['_APPEXTRAINFO']._serialized_end=1084
+  _globals['_APPRESOURCECOUNTS']._serialized_start=1086
+  _globals['_APPRESOURCECOUNTS']._serialized_end=1193
 # @@protoc_insertion_point(module_scope)

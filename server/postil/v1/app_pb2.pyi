@@ -73,6 +73,7 @@ class App(google.protobuf.message.Message):
     EXTRA_INFO_FIELD_NUMBER: builtins.int
     IS_TEMPLATE_FIELD_NUMBER: builtins.int
     EMBEDDINGS_STORAGE_FIELD_NUMBER: builtins.int
+    LEARNING_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Id, unique for its owner: ASCII letters, digits, `-` and `_`; made by the server when empty. Bad:
     CONN_INVALID_REQUEST; taken: DATABASE_DUPLICATE_KEY.
@@ -103,6 +104,8 @@ class App(google.protobuf.message.Message):
     """Longer text for people, at most 100,000 characters. Stored only."""
     embeddings_storage: Global___App.EmbeddingsStorage.ValueType
     """Where vectors are kept. Not supported, this server keeps them itself: CONN_INVALID_REQUEST."""
+    learning: postil.v1.common_pb2.Learning.ValueType
+    """Whose choices move the hits of its searches, where a search does not say; default LEARNING_FROM_ALL."""
     @property
     def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it was created. Set by the server."""
@@ -159,9 +162,10 @@ class App(google.protobuf.message.Message):
         extra_info: Global___AppExtraInfo | None = ...,
         is_template: google.protobuf.wrappers_pb2.BoolValue | None = ...,
         embeddings_storage: Global___App.EmbeddingsStorage.ValueType = ...,
+        learning: postil.v1.common_pb2.Learning.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["created_at", b"created_at", "default_workflow", b"default_workflow", "extra_info", b"extra_info", "image", b"image", "is_template", b"is_template", "metadata", b"metadata", "modified_at", b"modified_at", "visibility", b"visibility"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "data_tier_id", b"data_tier_id", "default_language", b"default_language", "default_workflow", b"default_workflow", "default_workflow_id", b"default_workflow_id", "description", b"description", "embeddings_storage", b"embeddings_storage", "extra_info", b"extra_info", "id", b"id", "image", b"image", "is_starred", b"is_starred", "is_template", b"is_template", "legal_consent_status", b"legal_consent_status", "metadata", b"metadata", "modified_at", b"modified_at", "name", b"name", "notes", b"notes", "sample_ms", b"sample_ms", "star_count", b"star_count", "user_id", b"user_id", "visibility", b"visibility"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "data_tier_id", b"data_tier_id", "default_language", b"default_language", "default_workflow", b"default_workflow", "default_workflow_id", b"default_workflow_id", "description", b"description", "embeddings_storage", b"embeddings_storage", "extra_info", b"extra_info", "id", b"id", "image", b"image", "is_starred", b"is_starred", "is_template", b"is_template", "learning", b"learning", "legal_consent_status", b"legal_consent_status", "metadata", b"metadata", "modified_at", b"modified_at", "name", b"name", "notes", b"notes", "sample_ms", b"sample_ms", "star_count", b"star_count", "user_id", b"user_id", "visibility", b"visibility"]) -> None: ...
 
 Global___App: typing_extensions.TypeAlias = App
 

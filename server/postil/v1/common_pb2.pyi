@@ -20,6 +20,34 @@ else:
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
+class _Learning:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _LearningEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Learning.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    LEARNING_NOT_SET: _Learning.ValueType  # 0
+    """Not said: what the app says, and for an app: LEARNING_FROM_ALL."""
+    LEARNING_OFF: _Learning.ValueType  # 1
+    """Nobody's: hits come as the vectors alone have them."""
+    LEARNING_FROM_ALL: _Learning.ValueType  # 2
+    """Those of everybody who searched in the app."""
+    LEARNING_FROM_END_USER: _Learning.ValueType  # 3
+    """Those of Search.end_user_id alone; without one nobody's."""
+
+class Learning(_Learning, metaclass=_LearningEnumTypeWrapper):
+    """Whose choices among hits (PostSearchFeedback) move the hits of later searches of the same kind."""
+
+LEARNING_NOT_SET: Learning.ValueType  # 0
+"""Not said: what the app says, and for an app: LEARNING_FROM_ALL."""
+LEARNING_OFF: Learning.ValueType  # 1
+"""Nobody's: hits come as the vectors alone have them."""
+LEARNING_FROM_ALL: Learning.ValueType  # 2
+"""Those of everybody who searched in the app."""
+LEARNING_FROM_END_USER: Learning.ValueType  # 3
+"""Those of Search.end_user_id alone; without one nobody's."""
+Global___Learning: typing_extensions.TypeAlias = Learning
+
 @typing.final
 class UserAppIDSet(google.protobuf.message.Message):
     """Names the app that a call works in. Both ids may be empty when the key, or a server without keys, leaves one

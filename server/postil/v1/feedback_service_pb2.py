@@ -23,26 +23,77 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb2
 from postil.v1 import common_pb2 as postil_dot_v1_dot_common__pb2
 from postil.v1 import input_pb2 as postil_dot_v1_dot_input__pb2
+from postil.v1 import options_pb2 as postil_dot_v1_dot_options__pb2
 from postil.v1 import status_pb2 as postil_dot_v1_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n postil/v1/feedback_service.proto\x12\tpostil.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x16postil/v1/common.proto\x1a\x15postil/v1/input.proto\x1a\x16postil/v1/status.proto\"\x8f\x01\n\x18PostModelFeedbackRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x12\n\nversion_id\x18\x03 \x01(\t\x12\x1f\n\x05input\x18\x04 \x01(\x0b\x32\x10.postil.v1.Input\"j\n\x19PostSearchFeedbackRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x1f\n\x05input\x18\x02 \x01(\x0b\x32\x10.postil.v1.Input2\xdc\x04\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x85\x03\n\x11PostModelFeedback\x12#.postil.v1.PostModelFeedbackRequest\x1a\x17.postil.v1.BaseResponse\"\xb1\x02\x82\xd3\xe4\x93\x02\xaa\x02\"\x1e/v2/models/{model_id}/feedback:\x01*Z9\"4/v2/models/{model_id}/versions/{version_id}/feedback:\x01*ZY\"T/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/models/{model_id}/feedback:\x01*Zo\"j/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/models/{model_id}/versions/{version_id}/feedback:\x01*\x12\xc7\x01\n\x12PostSearchFeedback\x12$.postil.v1.PostSearchFeedbackRequest\x1a\x17.postil.v1.BaseResponse\"r\x82\xd3\xe4\x93\x02l\"\x15/v2/searches/feedback:\x01*ZP\"K/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/searches/feedback:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n postil/v1/feedback_service.proto\x12\tpostil.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x16postil/v1/common.proto\x1a\x15postil/v1/input.proto\x1a\x17postil/v1/options.proto\x1a\x16postil/v1/status.proto\"\x8f\x01\n\x18PostModelFeedbackRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x12\n\nversion_id\x18\x03 \x01(\t\x12\x1f\n\x05input\x18\x04 \x01(\x0b\x32\x10.postil.v1.Input\"j\n\x19PostSearchFeedbackRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x1f\n\x05input\x18\x02 \x01(\x0b\x32\x10.postil.v1.Input\"\xd9\x01\n\rFeedbackEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x05input\x18\x03 \x01(\x0b\x32\x10.postil.v1.Input\x12\x10\n\x08model_id\x18\x04 \x01(\t\x12\x18\n\x10model_version_id\x18\x05 \x01(\t\x12\x15\n\x07matched\x18\x06 \x01(\x08\x42\x04\xc8\xf3\x18\x01\x12\x10\n\x08position\x18\x07 \x01(\r\x12\x16\n\x0e\x61nnotation_ids\x18\x08 \x03(\t\"\xd7\x02\n\x13ListFeedbackRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x0c\n\x04page\x18\x02 \x01(\r\x12\x10\n\x08per_page\x18\x03 \x01(\r\x12(\n\nevent_type\x18\x04 \x01(\x0e\x32\x14.postil.v1.EventType\x12\x11\n\tsearch_id\x18\x05 \x01(\t\x12\x11\n\toutput_id\x18\x06 \x01(\t\x12\x10\n\x08model_id\x18\x07 \x01(\t\x12\x10\n\x08input_id\x18\x08 \x01(\t\x12\x13\n\x0b\x65nd_user_id\x18\t \x01(\t\x12\x12\n\nsession_id\x18\n \x01(\t\x12(\n\ntime_range\x18\x0b \x01(\x0b\x32\x14.postil.v1.TimeRange\x12+\n\x07matched\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.BoolValue\"l\n\x15MultiFeedbackResponse\x12!\n\x06status\x18\x01 \x01(\x0b\x32\x11.postil.v1.Status\x12\x30\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x03(\x0b\x32\x18.postil.v1.FeedbackEventB\x04\xc8\xf3\x18\x01\"g\n\x15\x44\x65leteFeedbackRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\x13\n\x0b\x65nd_user_id\x18\x03 \x01(\t\"\x9f\x01\n\x17GetSearchQualityRequest\x12,\n\x0buser_app_id\x18\x01 \x01(\x0b\x32\x17.postil.v1.UserAppIDSet\x12(\n\ntime_range\x18\x02 \x01(\x0b\x32\x14.postil.v1.TimeRange\x12\x13\n\x0b\x62y_end_user\x18\x03 \x01(\x08\x12\x17\n\x0f\x62y_query_family\x18\x04 \x01(\x08\"\xba\x02\n\rSearchQuality\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x08searches\x18\x02 \x01(\x04\x42\x04\xc8\xf3\x18\x01\x12\x14\n\x06\x63licks\x18\x03 \x01(\x04\x42\x04\xc8\xf3\x18\x01\x12\x1e\n\x10\x63licked_searches\x18\x04 \x01(\x04\x42\x04\xc8\xf3\x18\x01\x12 \n\x12\x63lick_through_rate\x18\x05 \x01(\x02\x42\x04\xc8\xf3\x18\x01\x12\"\n\x14mean_reciprocal_rank\x18\x06 \x01(\x02\x42\x04\xc8\xf3\x18\x01\x12\x14\n\x06judged\x18\x07 \x01(\x04\x42\x04\xc8\xf3\x18\x01\x12\x19\n\x0bndcg_before\x18\x08 \x01(\x02\x42\x04\xc8\xf3\x18\x01\x12\x18\n\nndcg_after\x18\t \x01(\x02\x42\x04\xc8\xf3\x18\x01\x12\x12\n\x04wins\x18\n \x01(\x04\x42\x04\xc8\xf3\x18\x01\x12\x12\n\x04ties\x18\x0b \x01(\x04\x42\x04\xc8\xf3\x18\x01\x12\x14\n\x06losses\x18\x0c \x01(\x04\x42\x04\xc8\xf3\x18\x01\"\xc2\x01\n\x15SearchQualityResponse\x12!\n\x06status\x18\x01 \x01(\x0b\x32\x11.postil.v1.Status\x12-\n\x05total\x18\x02 \x01(\x0b\x32\x18.postil.v1.SearchQualityB\x04\xc8\xf3\x18\x01\x12+\n\tend_users\x18\x03 \x03(\x0b\x32\x18.postil.v1.SearchQuality\x12*\n\x08\x66\x61milies\x18\x04 \x03(\x0b\x32\x18.postil.v1.SearchQuality2\x82\t\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x85\x03\n\x11PostModelFeedback\x12#.postil.v1.PostModelFeedbackRequest\x1a\x17.postil.v1.BaseResponse\"\xb1\x02\x82\xd3\xe4\x93\x02\xaa\x02\"\x1e/v2/models/{model_id}/feedback:\x01*Z9\"4/v2/models/{model_id}/versions/{version_id}/feedback:\x01*ZY\"T/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/models/{model_id}/feedback:\x01*Zo\"j/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/models/{model_id}/versions/{version_id}/feedback:\x01*\x12\xc7\x01\n\x12PostSearchFeedback\x12$.postil.v1.PostSearchFeedbackRequest\x1a\x17.postil.v1.BaseResponse\"r\x82\xd3\xe4\x93\x02l\"\x15/v2/searches/feedback:\x01*ZP\"K/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/searches/feedback:\x01*\x12\xac\x01\n\x0cListFeedback\x12\x1e.postil.v1.ListFeedbackRequest\x1a .postil.v1.MultiFeedbackResponse\"Z\x82\xd3\xe4\x93\x02T\x12\x42/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/feedbackZ\x0e\x12\x0c/v2/feedback\x12\xad\x01\n\x0e\x44\x65leteFeedback\x12 .postil.v1.DeleteFeedbackRequest\x1a\x17.postil.v1.BaseResponse\"`\x82\xd3\xe4\x93\x02Z*B/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/feedback:\x01*Z\x11*\x0c/v2/feedback:\x01*\x12\xc4\x01\n\x10GetSearchQuality\x12\".postil.v1.GetSearchQualityRequest\x1a .postil.v1.SearchQualityResponse\"j\x82\xd3\xe4\x93\x02\x64\x12J/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/feedback/qualityZ\x16\x12\x14/v2/feedback/qualityb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'postil.v1.feedback_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_FEEDBACKEVENT'].fields_by_name['matched']._loaded_options = None
+  _globals['_FEEDBACKEVENT'].fields_by_name['matched']._serialized_options = b'\310\363\030\001'
+  _globals['_MULTIFEEDBACKRESPONSE'].fields_by_name['feedback']._loaded_options = None
+  _globals['_MULTIFEEDBACKRESPONSE'].fields_by_name['feedback']._serialized_options = b'\310\363\030\001'
+  _globals['_SEARCHQUALITY'].fields_by_name['searches']._loaded_options = None
+  _globals['_SEARCHQUALITY'].fields_by_name['searches']._serialized_options = b'\310\363\030\001'
+  _globals['_SEARCHQUALITY'].fields_by_name['clicks']._loaded_options = None
+  _globals['_SEARCHQUALITY'].fields_by_name['clicks']._serialized_options = b'\310\363\030\001'
+  _globals['_SEARCHQUALITY'].fields_by_name['clicked_searches']._loaded_options = None
+  _globals['_SEARCHQUALITY'].fields_by_name['clicked_searches']._serialized_options = b'\310\363\030\001'
+  _globals['_SEARCHQUALITY'].fields_by_name['click_through_rate']._loaded_options = None
+  _globals['_SEARCHQUALITY'].fields_by_name['click_through_rate']._serialized_options = b'\310\363\030\001'
+  _globals['_SEARCHQUALITY'].fields_by_name['mean_reciprocal_rank']._loaded_options = None
+  _globals['_SEARCHQUALITY'].fields_by_name['mean_reciprocal_rank']._serialized_options = b'\310\363\030\001'
+  _globals['_SEARCHQUALITY'].fields_by_name['judged']._loaded_options = None
+  _globals['_SEARCHQUALITY'].fields_by_name['judged']._serialized_options = b'\310\363\030\001'
+  _globals['_SEARCHQUALITY'].fields_by_name['ndcg_before']._loaded_options = None
+  _globals['_SEARCHQUALITY'].fields_by_name['ndcg_before']._serialized_options = b'\310\363\030\001'
+  _globals['_SEARCHQUALITY'].fields_by_name['ndcg_after']._loaded_options = None
+  _globals['_SEARCHQUALITY'].fields_by_name['ndcg_after']._serialized_options = b'\310\363\030\001'
+  _globals['_SEARCHQUALITY'].fields_by_name['wins']._loaded_options = None
+  _globals['_SEARCHQUALITY'].fields_by_name['wins']._serialized_options = b'\310\363\030\001'
+  _globals['_SEARCHQUALITY'].fields_by_name['ties']._loaded_options = None
+  _globals['_SEARCHQUALITY'].fields_by_name['ties']._serialized_options = b'\310\363\030\001'
+  _globals['_SEARCHQUALITY'].fields_by_name['losses']._loaded_options = None
+  _globals['_SEARCHQUALITY'].fields_by_name['losses']._serialized_options = b'\310\363\030\001'
+  _globals['_SEARCHQUALITYRESPONSE'].fields_by_name['total']._loaded_options = None
+  _globals['_SEARCHQUALITYRESPONSE'].fields_by_name['total']._serialized_options = b'\310\363\030\001'
   _globals['_FEEDBACK'].methods_by_name['PostModelFeedback']._loaded_options = None
   _globals['_FEEDBACK'].methods_by_name['PostModelFeedback']._serialized_options = b'\202\323\344\223\002\252\002\"\036/v2/models/{model_id}/feedback:\001*Z9\"4/v2/models/{model_id}/versions/{version_id}/feedback:\001*ZY\"T/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/models/{model_id}/feedback:\001*Zo\"j/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/models/{model_id}/versions/{version_id}/feedback:\001*'
   _globals['_FEEDBACK'].methods_by_name['PostSearchFeedback']._loaded_options = None
   _globals['_FEEDBACK'].methods_by_name['PostSearchFeedback']._serialized_options = b'\202\323\344\223\002l\"\025/v2/searches/feedback:\001*ZP\"K/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/searches/feedback:\001*'
-  _globals['_POSTMODELFEEDBACKREQUEST']._serialized_start=149
-  _globals['_POSTMODELFEEDBACKREQUEST']._serialized_end=292
-  _globals['_POSTSEARCHFEEDBACKREQUEST']._serialized_start=294
-  _globals['_POSTSEARCHFEEDBACKREQUEST']._serialized_end=400
-  _globals['_FEEDBACK']._serialized_start=403
-  _globals['_FEEDBACK']._serialized_end=1007
+  _globals['_FEEDBACK'].methods_by_name['ListFeedback']._loaded_options = None
+  _globals['_FEEDBACK'].methods_by_name['ListFeedback']._serialized_options = b'\202\323\344\223\002T\022B/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/feedbackZ\016\022\014/v2/feedback'
+  _globals['_FEEDBACK'].methods_by_name['DeleteFeedback']._loaded_options = None
+  _globals['_FEEDBACK'].methods_by_name['DeleteFeedback']._serialized_options = b'\202\323\344\223\002Z*B/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/feedback:\001*Z\021*\014/v2/feedback:\001*'
+  _globals['_FEEDBACK'].methods_by_name['GetSearchQuality']._loaded_options = None
+  _globals['_FEEDBACK'].methods_by_name['GetSearchQuality']._serialized_options = b'\202\323\344\223\002d\022J/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}/feedback/qualityZ\026\022\024/v2/feedback/quality'
+  _globals['_POSTMODELFEEDBACKREQUEST']._serialized_start=239
+  _globals['_POSTMODELFEEDBACKREQUEST']._serialized_end=382
+  _globals['_POSTSEARCHFEEDBACKREQUEST']._serialized_start=384
+  _globals['_POSTSEARCHFEEDBACKREQUEST']._serialized_end=490
+  _globals['_FEEDBACKEVENT']._serialized_start=493
+  _globals['_FEEDBACKEVENT']._serialized_end=710
+  _globals['_LISTFEEDBACKREQUEST']._serialized_start=713
+  _globals['_LISTFEEDBACKREQUEST']._serialized_end=1056
+  _globals['_MULTIFEEDBACKRESPONSE']._serialized_start=1058
+  _globals['_MULTIFEEDBACKRESPONSE']._serialized_end=1166
+  _globals['_DELETEFEEDBACKREQUEST']._serialized_start=1168
+  _globals['_DELETEFEEDBACKREQUEST']._serialized_end=1271
+  _globals['_GETSEARCHQUALITYREQUEST']._serialized_start=1274
+  _globals['_GETSEARCHQUALITYREQUEST']._serialized_end=1433
+  _globals['_SEARCHQUALITY']._serialized_start=1436
+  _globals['_SEARCHQUALITY']._serialized_end=1750
+  _globals['_SEARCHQUALITYRESPONSE']._serialized_start=1753
+  _globals['_SEARCHQUALITYRESPONSE']._serialized_end=1947
+  _globals['_FEEDBACK']._serialized_start=1950
+  _globals['_FEEDBACK']._serialized_end=3104
 # @@protoc_insertion_point(module_scope)

@@ -6,10 +6,15 @@ anybody, and made-up ids are taken.
 """
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
+import google.protobuf.wrappers_pb2
 import postil.v1.common_pb2
 import postil.v1.input_pb2
+import postil.v1.status_pb2
 import sys
 import typing
 
@@ -85,3 +90,323 @@ class PostSearchFeedbackRequest(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["input", b"input", "user_app_id", b"user_app_id"]) -> None: ...
 
 Global___PostSearchFeedbackRequest: typing_extensions.TypeAlias = PostSearchFeedbackRequest
+
+@typing.final
+class FeedbackEvent(google.protobuf.message.Message):
+    """One piece of feedback, as it is kept."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    CREATED_AT_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    MODEL_ID_FIELD_NUMBER: builtins.int
+    MODEL_VERSION_ID_FIELD_NUMBER: builtins.int
+    MATCHED_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
+    ANNOTATION_IDS_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """Id, made by the server."""
+    model_id: builtins.str
+    """The model, for feedback on a prediction."""
+    model_version_id: builtins.str
+    """Its version, where the request named one."""
+    matched: builtins.bool
+    """Whether the server knows what it is about: a search that it keeps and that showed the input, or the output of a
+    prediction. Nothing is learned from a click that is not matched.
+    """
+    position: builtins.int
+    """Where the chosen hit stood, 1 for the first; 0 when not known."""
+    @property
+    def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it arrived."""
+
+    @property
+    def input(self) -> postil.v1.input_pb2.Input:
+        """What was sent, with feedback_info; without the bytes of media."""
+
+    @property
+    def annotation_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The pending annotations that were made of it, on the input."""
+
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        input: postil.v1.input_pb2.Input | None = ...,
+        model_id: builtins.str = ...,
+        model_version_id: builtins.str = ...,
+        matched: builtins.bool = ...,
+        position: builtins.int = ...,
+        annotation_ids: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "input", b"input"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotation_ids", b"annotation_ids", "created_at", b"created_at", "id", b"id", "input", b"input", "matched", b"matched", "model_id", b"model_id", "model_version_id", b"model_version_id", "position", b"position"]) -> None: ...
+
+Global___FeedbackEvent: typing_extensions.TypeAlias = FeedbackEvent
+
+@typing.final
+class ListFeedbackRequest(google.protobuf.message.Message):
+    """Asks for feedback. Empty fields are no conditions; all others must hold."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    PAGE_FIELD_NUMBER: builtins.int
+    PER_PAGE_FIELD_NUMBER: builtins.int
+    EVENT_TYPE_FIELD_NUMBER: builtins.int
+    SEARCH_ID_FIELD_NUMBER: builtins.int
+    OUTPUT_ID_FIELD_NUMBER: builtins.int
+    MODEL_ID_FIELD_NUMBER: builtins.int
+    INPUT_ID_FIELD_NUMBER: builtins.int
+    END_USER_ID_FIELD_NUMBER: builtins.int
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    TIME_RANGE_FIELD_NUMBER: builtins.int
+    MATCHED_FIELD_NUMBER: builtins.int
+    page: builtins.int
+    """Page from 1; 0 means 1."""
+    per_page: builtins.int
+    """Items on a page, 1 to 1000; 0 means 128. More: CONN_INVALID_REQUEST."""
+    event_type: postil.v1.input_pb2.EventType.ValueType
+    """Of this kind: search_click or annotation."""
+    search_id: builtins.str
+    """On this search."""
+    output_id: builtins.str
+    """On this output of a model."""
+    model_id: builtins.str
+    """On this model."""
+    input_id: builtins.str
+    """About this input."""
+    end_user_id: builtins.str
+    """By this person."""
+    session_id: builtins.str
+    """In this session."""
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
+        """The app to work in; empty fields mean the caller's own."""
+
+    @property
+    def time_range(self) -> postil.v1.common_pb2.TimeRange:
+        """That arrived then, both ends included. A start after the end: SEARCH_INVALID_REQUEST."""
+
+    @property
+    def matched(self) -> google.protobuf.wrappers_pb2.BoolValue:
+        """Matched or not."""
+
+    def __init__(
+        self,
+        *,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        page: builtins.int = ...,
+        per_page: builtins.int = ...,
+        event_type: postil.v1.input_pb2.EventType.ValueType = ...,
+        search_id: builtins.str = ...,
+        output_id: builtins.str = ...,
+        model_id: builtins.str = ...,
+        input_id: builtins.str = ...,
+        end_user_id: builtins.str = ...,
+        session_id: builtins.str = ...,
+        time_range: postil.v1.common_pb2.TimeRange | None = ...,
+        matched: google.protobuf.wrappers_pb2.BoolValue | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["matched", b"matched", "time_range", b"time_range", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["end_user_id", b"end_user_id", "event_type", b"event_type", "input_id", b"input_id", "matched", b"matched", "model_id", b"model_id", "output_id", b"output_id", "page", b"page", "per_page", b"per_page", "search_id", b"search_id", "session_id", b"session_id", "time_range", b"time_range", "user_app_id", b"user_app_id"]) -> None: ...
+
+Global___ListFeedbackRequest: typing_extensions.TypeAlias = ListFeedbackRequest
+
+@typing.final
+class MultiFeedbackResponse(google.protobuf.message.Message):
+    """Feedback."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    FEEDBACK_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status:
+        """SUCCESS, or what is wrong with the request."""
+
+    @property
+    def feedback(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FeedbackEvent]:
+        """One page, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        status: postil.v1.status_pb2.Status | None = ...,
+        feedback: collections.abc.Iterable[Global___FeedbackEvent] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["feedback", b"feedback", "status", b"status"]) -> None: ...
+
+Global___MultiFeedbackResponse: typing_extensions.TypeAlias = MultiFeedbackResponse
+
+@typing.final
+class DeleteFeedbackRequest(google.protobuf.message.Message):
+    """Names feedback to take back: by ids, or by a person. Neither, or both: CONN_INVALID_REQUEST."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    IDS_FIELD_NUMBER: builtins.int
+    END_USER_ID_FIELD_NUMBER: builtins.int
+    end_user_id: builtins.str
+    """All that this person ever gave."""
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
+        """The app to work in; empty fields mean the caller's own."""
+
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """These, at most 1000 at a time."""
+
+    def __init__(
+        self,
+        *,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
+        end_user_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["end_user_id", b"end_user_id", "ids", b"ids", "user_app_id", b"user_app_id"]) -> None: ...
+
+Global___DeleteFeedbackRequest: typing_extensions.TypeAlias = DeleteFeedbackRequest
+
+@typing.final
+class GetSearchQualityRequest(google.protobuf.message.Message):
+    """Asks how good the searches of an app were."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    TIME_RANGE_FIELD_NUMBER: builtins.int
+    BY_END_USER_FIELD_NUMBER: builtins.int
+    BY_QUERY_FAMILY_FIELD_NUMBER: builtins.int
+    by_end_user: builtins.bool
+    """Also for each end user, at most 1000, those with most clicks first."""
+    by_query_family: builtins.bool
+    """Also for each family of queries that are about the same, at most 1000, those with most clicks first."""
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
+        """The app to work in; empty fields mean the caller's own."""
+
+    @property
+    def time_range(self) -> postil.v1.common_pb2.TimeRange:
+        """Searches that ran, and clicks that arrived, then; both ends included. A start after the end: SEARCH_INVALID_REQUEST."""
+
+    def __init__(
+        self,
+        *,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        time_range: postil.v1.common_pb2.TimeRange | None = ...,
+        by_end_user: builtins.bool = ...,
+        by_query_family: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["time_range", b"time_range", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["by_end_user", b"by_end_user", "by_query_family", b"by_query_family", "time_range", b"time_range", "user_app_id", b"user_app_id"]) -> None: ...
+
+Global___GetSearchQualityRequest: typing_extensions.TypeAlias = GetSearchQualityRequest
+
+@typing.final
+class SearchQuality(google.protobuf.message.Message):
+    """How good a set of searches was. Searches are counted while the server keeps them (setting search-log-days)."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    SEARCHES_FIELD_NUMBER: builtins.int
+    CLICKS_FIELD_NUMBER: builtins.int
+    CLICKED_SEARCHES_FIELD_NUMBER: builtins.int
+    CLICK_THROUGH_RATE_FIELD_NUMBER: builtins.int
+    MEAN_RECIPROCAL_RANK_FIELD_NUMBER: builtins.int
+    JUDGED_FIELD_NUMBER: builtins.int
+    NDCG_BEFORE_FIELD_NUMBER: builtins.int
+    NDCG_AFTER_FIELD_NUMBER: builtins.int
+    WINS_FIELD_NUMBER: builtins.int
+    TIES_FIELD_NUMBER: builtins.int
+    LOSSES_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The end user or the family; empty for all together."""
+    searches: builtins.int
+    """Searches that ran. 0 for a family, where it is not known."""
+    clicks: builtins.int
+    """Clicks on hits."""
+    clicked_searches: builtins.int
+    """Searches with at least one click."""
+    click_through_rate: builtins.float
+    """clicked_searches / searches, 0 to 1; 0 without searches."""
+    mean_reciprocal_rank: builtins.float
+    """Mean over clicked searches of 1 / position of the first hit chosen; 0 without any."""
+    judged: builtins.int
+    """Clicked searches that came after others of their family, and so can be used to judge what was learned from those."""
+    ndcg_before: builtins.float
+    """Over judged searches, the mean nDCG at 10 of what was then chosen for the first time, by the unlearned order,
+    hits chosen or passed over earlier removed.
+    """
+    ndcg_after: builtins.float
+    """The same by the order learned from what came earlier."""
+    wins: builtins.int
+    """Judged searches that learning made better."""
+    ties: builtins.int
+    """Judged searches where it made no difference."""
+    losses: builtins.int
+    """Judged searches that it made worse."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        searches: builtins.int = ...,
+        clicks: builtins.int = ...,
+        clicked_searches: builtins.int = ...,
+        click_through_rate: builtins.float = ...,
+        mean_reciprocal_rank: builtins.float = ...,
+        judged: builtins.int = ...,
+        ndcg_before: builtins.float = ...,
+        ndcg_after: builtins.float = ...,
+        wins: builtins.int = ...,
+        ties: builtins.int = ...,
+        losses: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["click_through_rate", b"click_through_rate", "clicked_searches", b"clicked_searches", "clicks", b"clicks", "judged", b"judged", "losses", b"losses", "mean_reciprocal_rank", b"mean_reciprocal_rank", "name", b"name", "ndcg_after", b"ndcg_after", "ndcg_before", b"ndcg_before", "searches", b"searches", "ties", b"ties", "wins", b"wins"]) -> None: ...
+
+Global___SearchQuality: typing_extensions.TypeAlias = SearchQuality
+
+@typing.final
+class SearchQualityResponse(google.protobuf.message.Message):
+    """How good the searches of an app were."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    END_USERS_FIELD_NUMBER: builtins.int
+    FAMILIES_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> postil.v1.status_pb2.Status:
+        """SUCCESS, or what is wrong with the request."""
+
+    @property
+    def total(self) -> Global___SearchQuality:
+        """All of them."""
+
+    @property
+    def end_users(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SearchQuality]:
+        """By end user."""
+
+    @property
+    def families(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SearchQuality]:
+        """By family of queries; the name is that of the first search in it."""
+
+    def __init__(
+        self,
+        *,
+        status: postil.v1.status_pb2.Status | None = ...,
+        total: Global___SearchQuality | None = ...,
+        end_users: collections.abc.Iterable[Global___SearchQuality] | None = ...,
+        families: collections.abc.Iterable[Global___SearchQuality] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status", "total", b"total"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["end_users", b"end_users", "families", b"families", "status", b"status", "total", b"total"]) -> None: ...
+
+Global___SearchQualityResponse: typing_extensions.TypeAlias = SearchQualityResponse

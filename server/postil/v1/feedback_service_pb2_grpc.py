@@ -46,6 +46,21 @@ class FeedbackStub(object):
                 request_serializer=postil_dot_v1_dot_feedback__service__pb2.PostSearchFeedbackRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
                 _registered_method=True)
+        self.ListFeedback = channel.unary_unary(
+                '/postil.v1.Feedback/ListFeedback',
+                request_serializer=postil_dot_v1_dot_feedback__service__pb2.ListFeedbackRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_feedback__service__pb2.MultiFeedbackResponse.FromString,
+                _registered_method=True)
+        self.DeleteFeedback = channel.unary_unary(
+                '/postil.v1.Feedback/DeleteFeedback',
+                request_serializer=postil_dot_v1_dot_feedback__service__pb2.DeleteFeedbackRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
+                _registered_method=True)
+        self.GetSearchQuality = channel.unary_unary(
+                '/postil.v1.Feedback/GetSearchQuality',
+                request_serializer=postil_dot_v1_dot_feedback__service__pb2.GetSearchQualityRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_feedback__service__pb2.SearchQualityResponse.FromString,
+                _registered_method=True)
 
 
 class FeedbackServicer(object):
@@ -53,15 +68,37 @@ class FeedbackServicer(object):
     """
 
     def PostModelFeedback(self, request, context):
-        """What a person says about a prediction: concepts that are or are not there, regions right, wrong or missed. Not
-        built yet: answers UNIMPLEMENTED.
+        """What a person says about a prediction: concepts that are or are not there, regions right, wrong or missed. Kept,
+        and turned into pending annotations (ANNOTATION_PENDING) of the end user where the app has the input.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostSearchFeedback(self, request, context):
-        """That a person chose a hit. Not built yet: answers UNIMPLEMENTED.
+        """That a person chose a hit. The very next search of the same kind takes it into account (Search.learning).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFeedback(self, request, context):
+        """Feedback that was given, in order of arrival.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteFeedback(self, request, context):
+        """Takes feedback back, by ids or all of an end user's, with the pending annotations made of it. Whatever was learned
+        from it is forgotten: searches rank exactly as if it had never been given. Ids that are not there are passed over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSearchQuality(self, request, context):
+        """How good searches were, by what people chose, and whether learning made them better.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,6 +116,21 @@ def add_FeedbackServicer_to_server(servicer, server):
                     servicer.PostSearchFeedback,
                     request_deserializer=postil_dot_v1_dot_feedback__service__pb2.PostSearchFeedbackRequest.FromString,
                     response_serializer=postil_dot_v1_dot_status__pb2.BaseResponse.SerializeToString,
+            ),
+            'ListFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFeedback,
+                    request_deserializer=postil_dot_v1_dot_feedback__service__pb2.ListFeedbackRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_feedback__service__pb2.MultiFeedbackResponse.SerializeToString,
+            ),
+            'DeleteFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteFeedback,
+                    request_deserializer=postil_dot_v1_dot_feedback__service__pb2.DeleteFeedbackRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_status__pb2.BaseResponse.SerializeToString,
+            ),
+            'GetSearchQuality': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSearchQuality,
+                    request_deserializer=postil_dot_v1_dot_feedback__service__pb2.GetSearchQualityRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_feedback__service__pb2.SearchQualityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +188,87 @@ class Feedback(object):
             '/postil.v1.Feedback/PostSearchFeedback',
             postil_dot_v1_dot_feedback__service__pb2.PostSearchFeedbackRequest.SerializeToString,
             postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Feedback/ListFeedback',
+            postil_dot_v1_dot_feedback__service__pb2.ListFeedbackRequest.SerializeToString,
+            postil_dot_v1_dot_feedback__service__pb2.MultiFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Feedback/DeleteFeedback',
+            postil_dot_v1_dot_feedback__service__pb2.DeleteFeedbackRequest.SerializeToString,
+            postil_dot_v1_dot_status__pb2.BaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSearchQuality(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Feedback/GetSearchQuality',
+            postil_dot_v1_dot_feedback__service__pb2.GetSearchQualityRequest.SerializeToString,
+            postil_dot_v1_dot_feedback__service__pb2.SearchQualityResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,7 +60,55 @@ _FeedbackPostSearchFeedbackType = typing_extensions.TypeVar(
     ],
 )
 
-class FeedbackStub(typing.Generic[_FeedbackPostModelFeedbackType, _FeedbackPostSearchFeedbackType]):
+_FeedbackListFeedbackType = typing_extensions.TypeVar(
+    '_FeedbackListFeedbackType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.ListFeedbackRequest,
+        postil.v1.feedback_service_pb2.MultiFeedbackResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.ListFeedbackRequest,
+        postil.v1.feedback_service_pb2.MultiFeedbackResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.ListFeedbackRequest,
+        postil.v1.feedback_service_pb2.MultiFeedbackResponse,
+    ],
+)
+
+_FeedbackDeleteFeedbackType = typing_extensions.TypeVar(
+    '_FeedbackDeleteFeedbackType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.DeleteFeedbackRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.DeleteFeedbackRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.DeleteFeedbackRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+)
+
+_FeedbackGetSearchQualityType = typing_extensions.TypeVar(
+    '_FeedbackGetSearchQualityType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.GetSearchQualityRequest,
+        postil.v1.feedback_service_pb2.SearchQualityResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.GetSearchQualityRequest,
+        postil.v1.feedback_service_pb2.SearchQualityResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.GetSearchQualityRequest,
+        postil.v1.feedback_service_pb2.SearchQualityResponse,
+    ],
+)
+
+class FeedbackStub(typing.Generic[_FeedbackPostModelFeedbackType, _FeedbackPostSearchFeedbackType, _FeedbackListFeedbackType, _FeedbackDeleteFeedbackType, _FeedbackGetSearchQualityType]):
     """Takes feedback on predictions and on searches."""
 
     @typing.overload
@@ -72,6 +120,18 @@ class FeedbackStub(typing.Generic[_FeedbackPostModelFeedbackType, _FeedbackPostS
         grpc.UnaryUnaryMultiCallable[
             postil.v1.feedback_service_pb2.PostSearchFeedbackRequest,
             postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.feedback_service_pb2.ListFeedbackRequest,
+            postil.v1.feedback_service_pb2.MultiFeedbackResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.feedback_service_pb2.DeleteFeedbackRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.feedback_service_pb2.GetSearchQualityRequest,
+            postil.v1.feedback_service_pb2.SearchQualityResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -85,15 +145,38 @@ class FeedbackStub(typing.Generic[_FeedbackPostModelFeedbackType, _FeedbackPostS
             postil.v1.feedback_service_pb2.PostSearchFeedbackRequest,
             postil.v1.status_pb2.BaseResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.feedback_service_pb2.ListFeedbackRequest,
+            postil.v1.feedback_service_pb2.MultiFeedbackResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.feedback_service_pb2.DeleteFeedbackRequest,
+            postil.v1.status_pb2.BaseResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.feedback_service_pb2.GetSearchQualityRequest,
+            postil.v1.feedback_service_pb2.SearchQualityResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     PostModelFeedback: _FeedbackPostModelFeedbackType
-    """What a person says about a prediction: concepts that are or are not there, regions right, wrong or missed. Not
-    built yet: answers UNIMPLEMENTED.
+    """What a person says about a prediction: concepts that are or are not there, regions right, wrong or missed. Kept,
+    and turned into pending annotations (ANNOTATION_PENDING) of the end user where the app has the input.
     """
 
     PostSearchFeedback: _FeedbackPostSearchFeedbackType
-    """That a person chose a hit. Not built yet: answers UNIMPLEMENTED."""
+    """That a person chose a hit. The very next search of the same kind takes it into account (Search.learning)."""
+
+    ListFeedback: _FeedbackListFeedbackType
+    """Feedback that was given, in order of arrival."""
+
+    DeleteFeedback: _FeedbackDeleteFeedbackType
+    """Takes feedback back, by ids or all of an end user's, with the pending annotations made of it. Whatever was learned
+    from it is forgotten: searches rank exactly as if it had never been given. Ids that are not there are passed over.
+    """
+
+    GetSearchQuality: _FeedbackGetSearchQualityType
+    """How good searches were, by what people chose, and whether learning made them better."""
 
 FeedbackAsyncStub: typing_extensions.TypeAlias = FeedbackStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -103,6 +186,18 @@ FeedbackAsyncStub: typing_extensions.TypeAlias = FeedbackStub[
     grpc.aio.UnaryUnaryMultiCallable[
         postil.v1.feedback_service_pb2.PostSearchFeedbackRequest,
         postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.ListFeedbackRequest,
+        postil.v1.feedback_service_pb2.MultiFeedbackResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.DeleteFeedbackRequest,
+        postil.v1.status_pb2.BaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.feedback_service_pb2.GetSearchQualityRequest,
+        postil.v1.feedback_service_pb2.SearchQualityResponse,
     ],
 ]
 
@@ -115,8 +210,8 @@ class FeedbackServicer(metaclass=abc.ABCMeta):
         request: postil.v1.feedback_service_pb2.PostModelFeedbackRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]:
-        """What a person says about a prediction: concepts that are or are not there, regions right, wrong or missed. Not
-        built yet: answers UNIMPLEMENTED.
+        """What a person says about a prediction: concepts that are or are not there, regions right, wrong or missed. Kept,
+        and turned into pending annotations (ANNOTATION_PENDING) of the end user where the app has the input.
         """
 
     @abc.abstractmethod
@@ -125,6 +220,32 @@ class FeedbackServicer(metaclass=abc.ABCMeta):
         request: postil.v1.feedback_service_pb2.PostSearchFeedbackRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]:
-        """That a person chose a hit. Not built yet: answers UNIMPLEMENTED."""
+        """That a person chose a hit. The very next search of the same kind takes it into account (Search.learning)."""
+
+    @abc.abstractmethod
+    def ListFeedback(
+        self,
+        request: postil.v1.feedback_service_pb2.ListFeedbackRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[postil.v1.feedback_service_pb2.MultiFeedbackResponse, collections.abc.Awaitable[postil.v1.feedback_service_pb2.MultiFeedbackResponse]]:
+        """Feedback that was given, in order of arrival."""
+
+    @abc.abstractmethod
+    def DeleteFeedback(
+        self,
+        request: postil.v1.feedback_service_pb2.DeleteFeedbackRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]:
+        """Takes feedback back, by ids or all of an end user's, with the pending annotations made of it. Whatever was learned
+        from it is forgotten: searches rank exactly as if it had never been given. Ids that are not there are passed over.
+        """
+
+    @abc.abstractmethod
+    def GetSearchQuality(
+        self,
+        request: postil.v1.feedback_service_pb2.GetSearchQualityRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[postil.v1.feedback_service_pb2.SearchQualityResponse, collections.abc.Awaitable[postil.v1.feedback_service_pb2.SearchQualityResponse]]:
+        """How good searches were, by what people chose, and whether learning made them better."""
 
 def add_FeedbackServicer_to_server(servicer: FeedbackServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -30,7 +30,7 @@ from postil.v1 import options_pb2 as postil_dot_v1_dot_options__pb2
 from postil.v1 import output_pb2 as postil_dot_v1_dot_output__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16postil/v1/search.proto\x12\tpostil.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1apostil/v1/annotation.proto\x1a\x16postil/v1/common.proto\x1a\x15postil/v1/input.proto\x1a\x17postil/v1/options.proto\x1a\x16postil/v1/output.proto\"\xc3\x01\n\x10\x41nnotationFilter\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bmodified_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x05 \x01(\t\x12!\n\x06search\x18\t \x01(\x0b\x32\x11.postil.v1.Search\"\xe3\x03\n\x06Search\x12\x1f\n\x05query\x18\x01 \x01(\x0b\x32\x10.postil.v1.Query\x12\n\n\x02id\x18\x02 \x01(\t\x12\x16\n\x0e\x61pplication_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12)\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08git_hash\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bmodified_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\talgorithm\x18\t \x01(\t\x12\x0c\n\x04save\x18\n \x01(\x08\x12\x11\n\tmin_value\x18\x0b \x01(\x02\x12)\n\nvisibility\x18\x0c \x01(\x0b\x32\x15.postil.v1.Visibility\x12(\n\x06metric\x18\r \x01(\x0e\x32\x18.postil.v1.Search.Metric\x12\x14\n\x0b\x65nd_user_id\x18\xe8\x07 \x01(\t\"I\n\x06Metric\x12\x12\n\x0eMETRIC_NOT_SET\x10\x00\x12\x16\n\x12\x45UCLIDEAN_DISTANCE\x10\x01\x12\x13\n\x0f\x43OSINE_DISTANCE\x10\x02\"\x95\x01\n\x05Query\x12\x1c\n\x04\x61nds\x18\x01 \x03(\x0b\x32\x0e.postil.v1.And\x12\x10\n\x08language\x18\x02 \x01(\t\x12\"\n\x07\x66ilters\x18\x03 \x03(\x0b\x32\x11.postil.v1.Filter\x12\x1e\n\x05ranks\x18\x04 \x03(\x0b\x32\x0f.postil.v1.Rank\x12\x18\n\x0f\x65xpand_hyponyms\x18\xe8\x07 \x01(\x08\"\x84\x01\n\x03\x41nd\x12\x1f\n\x05input\x18\x01 \x01(\x0b\x32\x10.postil.v1.Input\x12!\n\x06output\x18\x02 \x01(\x0b\x32\x11.postil.v1.Output\x12\x0e\n\x06negate\x18\x03 \x01(\x08\x12)\n\nannotation\x18\x04 \x01(\x0b\x32\x15.postil.v1.Annotation\"\x9b\x01\n\x06\x46ilter\x12\x0e\n\x06negate\x18\x03 \x01(\x08\x12)\n\nannotation\x18\x04 \x01(\x0b\x32\x15.postil.v1.Annotation\x12\x1f\n\x05input\x18\x05 \x01(\x0b\x32\x10.postil.v1.Input\x12\x35\n\x17last_updated_time_range\x18\x06 \x01(\x0b\x32\x14.postil.v1.TimeRange\"A\n\x04Rank\x12\x0e\n\x06negate\x18\x03 \x01(\x08\x12)\n\nannotation\x18\x04 \x01(\x0b\x32\x15.postil.v1.Annotation\"\x87\x01\n\x03Hit\x12\x13\n\x05score\x18\x01 \x01(\x02\x42\x04\xc8\xf3\x18\x01\x12\x1f\n\x05input\x18\x02 \x01(\x0b\x32\x10.postil.v1.Input\x12)\n\nannotation\x18\x03 \x01(\x0b\x32\x15.postil.v1.Annotation\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16postil/v1/search.proto\x12\tpostil.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1apostil/v1/annotation.proto\x1a\x16postil/v1/common.proto\x1a\x15postil/v1/input.proto\x1a\x17postil/v1/options.proto\x1a\x16postil/v1/output.proto\"\xc3\x01\n\x10\x41nnotationFilter\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bmodified_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x05 \x01(\t\x12!\n\x06search\x18\t \x01(\x0b\x32\x11.postil.v1.Search\"\x8b\x04\n\x06Search\x12\x1f\n\x05query\x18\x01 \x01(\x0b\x32\x10.postil.v1.Query\x12\n\n\x02id\x18\x02 \x01(\t\x12\x16\n\x0e\x61pplication_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12)\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08git_hash\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bmodified_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\talgorithm\x18\t \x01(\t\x12\x0c\n\x04save\x18\n \x01(\x08\x12\x11\n\tmin_value\x18\x0b \x01(\x02\x12)\n\nvisibility\x18\x0c \x01(\x0b\x32\x15.postil.v1.Visibility\x12(\n\x06metric\x18\r \x01(\x0e\x32\x18.postil.v1.Search.Metric\x12\x14\n\x0b\x65nd_user_id\x18\xe8\x07 \x01(\t\x12&\n\x08learning\x18\xe9\x07 \x01(\x0e\x32\x13.postil.v1.Learning\"I\n\x06Metric\x12\x12\n\x0eMETRIC_NOT_SET\x10\x00\x12\x16\n\x12\x45UCLIDEAN_DISTANCE\x10\x01\x12\x13\n\x0f\x43OSINE_DISTANCE\x10\x02\"\x95\x01\n\x05Query\x12\x1c\n\x04\x61nds\x18\x01 \x03(\x0b\x32\x0e.postil.v1.And\x12\x10\n\x08language\x18\x02 \x01(\t\x12\"\n\x07\x66ilters\x18\x03 \x03(\x0b\x32\x11.postil.v1.Filter\x12\x1e\n\x05ranks\x18\x04 \x03(\x0b\x32\x0f.postil.v1.Rank\x12\x18\n\x0f\x65xpand_hyponyms\x18\xe8\x07 \x01(\x08\"\x84\x01\n\x03\x41nd\x12\x1f\n\x05input\x18\x01 \x01(\x0b\x32\x10.postil.v1.Input\x12!\n\x06output\x18\x02 \x01(\x0b\x32\x11.postil.v1.Output\x12\x0e\n\x06negate\x18\x03 \x01(\x08\x12)\n\nannotation\x18\x04 \x01(\x0b\x32\x15.postil.v1.Annotation\"\x9b\x01\n\x06\x46ilter\x12\x0e\n\x06negate\x18\x03 \x01(\x08\x12)\n\nannotation\x18\x04 \x01(\x0b\x32\x15.postil.v1.Annotation\x12\x1f\n\x05input\x18\x05 \x01(\x0b\x32\x10.postil.v1.Input\x12\x35\n\x17last_updated_time_range\x18\x06 \x01(\x0b\x32\x14.postil.v1.TimeRange\"A\n\x04Rank\x12\x0e\n\x06negate\x18\x03 \x01(\x08\x12)\n\nannotation\x18\x04 \x01(\x0b\x32\x15.postil.v1.Annotation\"\x99\x01\n\x03Hit\x12\x13\n\x05score\x18\x01 \x01(\x02\x42\x04\xc8\xf3\x18\x01\x12\x1f\n\x05input\x18\x02 \x01(\x0b\x32\x10.postil.v1.Input\x12)\n\nannotation\x18\x03 \x01(\x0b\x32\x15.postil.v1.Annotation\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x05 \x01(\t\x12\x10\n\x07learned\x18\xe8\x07 \x01(\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,17 +42,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANNOTATIONFILTER']._serialized_start=195
   _globals['_ANNOTATIONFILTER']._serialized_end=390
   _globals['_SEARCH']._serialized_start=393
-  _globals['_SEARCH']._serialized_end=876
-  _globals['_SEARCH_METRIC']._serialized_start=803
-  _globals['_SEARCH_METRIC']._serialized_end=876
-  _globals['_QUERY']._serialized_start=879
-  _globals['_QUERY']._serialized_end=1028
-  _globals['_AND']._serialized_start=1031
-  _globals['_AND']._serialized_end=1163
-  _globals['_FILTER']._serialized_start=1166
-  _globals['_FILTER']._serialized_end=1321
-  _globals['_RANK']._serialized_start=1323
-  _globals['_RANK']._serialized_end=1388
-  _globals['_HIT']._serialized_start=1391
-  _globals['_HIT']._serialized_end=1526
+  _globals['_SEARCH']._serialized_end=916
+  _globals['_SEARCH_METRIC']._serialized_start=843
+  _globals['_SEARCH_METRIC']._serialized_end=916
+  _globals['_QUERY']._serialized_start=919
+  _globals['_QUERY']._serialized_end=1068
+  _globals['_AND']._serialized_start=1071
+  _globals['_AND']._serialized_end=1203
+  _globals['_FILTER']._serialized_start=1206
+  _globals['_FILTER']._serialized_end=1361
+  _globals['_RANK']._serialized_start=1363
+  _globals['_RANK']._serialized_end=1428
+  _globals['_HIT']._serialized_start=1431
+  _globals['_HIT']._serialized_end=1584
 # @@protoc_insertion_point(module_scope)

@@ -112,6 +112,7 @@ class Search(google.protobuf.message.Message):
     VISIBILITY_FIELD_NUMBER: builtins.int
     METRIC_FIELD_NUMBER: builtins.int
     END_USER_ID_FIELD_NUMBER: builtins.int
+    LEARNING_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Id of a saved search, within the app; made by the server when empty. Bad: CONN_INVALID_REQUEST; taken:
     SAVED_SEARCH_MODIFY_FAILED. Not read when the search is run.
@@ -136,6 +137,10 @@ class Search(google.protobuf.message.Message):
     """How far apart vectors are; default EUCLIDEAN_DISTANCE."""
     end_user_id: builtins.str
     """The person who searches, as the application knows them, at most 256 characters; kept with the search for feedback."""
+    learning: postil.v1.common_pb2.Learning.ValueType
+    """Whose choices among earlier hits move these; default what the app says. Unknown:
+    SEARCH_INVALID_REQUEST.
+    """
     @property
     def query(self) -> Global___Query:
         """What to look for."""
@@ -173,9 +178,10 @@ class Search(google.protobuf.message.Message):
         visibility: postil.v1.common_pb2.Visibility | None = ...,
         metric: Global___Search.Metric.ValueType = ...,
         end_user_id: builtins.str = ...,
+        learning: postil.v1.common_pb2.Learning.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["as_of", b"as_of", "created_at", b"created_at", "modified_at", b"modified_at", "query", b"query", "visibility", b"visibility"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "application_id", b"application_id", "as_of", b"as_of", "created_at", b"created_at", "end_user_id", b"end_user_id", "git_hash", b"git_hash", "id", b"id", "metric", b"metric", "min_value", b"min_value", "modified_at", b"modified_at", "name", b"name", "query", b"query", "save", b"save", "visibility", b"visibility"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "application_id", b"application_id", "as_of", b"as_of", "created_at", b"created_at", "end_user_id", b"end_user_id", "git_hash", b"git_hash", "id", b"id", "learning", b"learning", "metric", b"metric", "min_value", b"min_value", "modified_at", b"modified_at", "name", b"name", "query", b"query", "save", b"save", "visibility", b"visibility"]) -> None: ...
 
 Global___Search: typing_extensions.TypeAlias = Search
 
@@ -349,12 +355,15 @@ class Hit(google.protobuf.message.Message):
     ANNOTATION_FIELD_NUMBER: builtins.int
     USER_ID_FIELD_NUMBER: builtins.int
     APP_ID_FIELD_NUMBER: builtins.int
+    LEARNED_FIELD_NUMBER: builtins.int
     score: builtins.float
     """0 to 1: 1 the same, about 0.5 unrelated, 0 the opposite. 1 for all when nothing was ranked."""
     user_id: builtins.str
     """Owner of the app."""
     app_id: builtins.str
     """The app."""
+    learned: builtins.float
+    """What learning added to the score, negative for what it took away; 0 when nothing was learned about this search."""
     @property
     def input(self) -> postil.v1.input_pb2.Input:
         """The input, as GetInput gives it."""
@@ -371,8 +380,9 @@ class Hit(google.protobuf.message.Message):
         annotation: postil.v1.annotation_pb2.Annotation | None = ...,
         user_id: builtins.str = ...,
         app_id: builtins.str = ...,
+        learned: builtins.float = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["annotation", b"annotation", "input", b"input"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["annotation", b"annotation", "app_id", b"app_id", "input", b"input", "score", b"score", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["annotation", b"annotation", "app_id", b"app_id", "input", b"input", "learned", b"learned", "score", b"score", "user_id", b"user_id"]) -> None: ...
 
 Global___Hit: typing_extensions.TypeAlias = Hit
