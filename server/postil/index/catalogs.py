@@ -1,0 +1,114 @@
+"""Every app's catalog, kept in step with the store's change feed: start, catch-up and live writes are one path."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from postil.index.catalog import AppCatalog
+from postil.index.columns import Columns
+from postil.store.base import Change, Store, TooOld
+
+log = structlog.get_logger(__name__)
+
+_PAGE = 2048  # annotations read at a time
+
+
+class Catalogs:
+    """Follows the feed. Thread-safe.
+
+    Args:
+        store: The truth.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.RLock()
+        self._columns = Columns()
+        self._apps: dict[int, AppCatalog] = {}
+        self._applied = 0
+        self._ready = False
+        self._backlog: list[Change] = []
+
+    def start(self) -> None:
+        """Reads all rows and subscribes to the feed. Call once, before searches."""
+        started = time.monotonic()
+        joined = self._store.subscribe(self.apply)
+        with self._lock:
+            self._load()
+            self._applied = joined
+            for change in self._backlog:
+                self._take(change)
+            self._backlog.clear()
+            self._ready = True
+        count = sum(len(app.all) for app in self._apps.values())
+        log.info("catalog_ready", annotations=count, seconds=round(time.monotonic() - started, 3))
+
+    @property
+    def applied(self) -> int:
+        """The newest change applied."""
+        return self._applied
+
+    def apply(self, change: Change) -> None:
+        """Takes one change from the feed, in order, from one thread at a time."""
+        with self._lock:
+            if not self._ready:
+                self._backlog.append(change)
+                return
+            if change.seq > self._applied + 1:  # one before failed here
+                self._catch_up(change.seq - 1)
+            self._take(change)
+
+    @contextmanager
+    def hold(self, app: int) -> Iterator[AppCatalog]:
+        """An app's catalog, for as long as nobody else reads or writes it: keep it short."""
+        with self._lock:
+            yield self._app(app)
+
+    def _app(self, app: int) -> AppCatalog:
+        found = self._apps.get(app)
+        if found is None:
+            found = self._apps[app] = AppCatalog(self._columns)
+        return found
+
+    def _take(self, change: Change) -> None:
+        app = self._app(change.app)
+        if len(change.gone):
+            again = set(change.touched.tolist())
+            app.remove(change.gone[[row not in again for row in change.gone.tolist()]])
+        if len(change.touched):
+            facts = change.facts
+            app.put(facts if facts is not None else self._store.read().facts(change.touched.tolist()))
+        app.version = change.seq
+        if not app.all and len(change.gone):
+            self._apps.pop(change.app)  # deleted, or as good as
+        self._applied = max(self._applied, change.seq)
+
+    def _catch_up(self, up_to: int) -> None:
+        """Takes what was committed after `applied`, from the store; everything anew when the feed is too short."""
+        try:
+            for change in self._store.changes(self._applied):
+                if change.seq > up_to:
+                    return
+                self._take(change)
+        except TooOld:
+            log.info("catalog_feed_trimmed", since=self._applied)
+            self._columns = Columns()
+            self._apps = {}
+            self._load()
+
+    def _load(self) -> None:
+        queries, after = self._store.read(), 0
+        while page := queries.scan_facts(after, _PAGE):
+            for app, facts in page.items():
+                self._app(app).put(facts)
+                after = max(after, facts.annotations[-1].record.row)
+
+    def nbytes(self) -> int:
+        """Bytes kept; about."""
+        with self._lock:
+            return self._columns.nbytes + sum(app.nbytes for app in self._apps.values())
