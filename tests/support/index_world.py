@@ -201,3 +201,21 @@ def space_of(manager: IndexManager, row: int = SPACE) -> VectorSpace:
     space = manager.space(row)
     assert space is not None
     return space
+
+
+def folder_of(path: Path) -> Path:
+    return path / str(SPACE)
+
+
+def check(manager: IndexManager, store: MemoryStore) -> VectorSpace:
+    """The index equals the rows, and a search finds what is near."""
+    space = space_of(manager)
+    rows, matrix = store.truths[SPACE].arrays()
+    assert list(space.live_rows()) == rows.tolist()
+    for at in range(0, len(rows), max(1, len(rows) // 7)):
+        found = space.search(matrix[at], 10, exact=True)
+        truth, near = store.truths[SPACE].nearest(matrix[at], 10, Metric.EUCLIDEAN)
+        assert found.rows.tolist() == truth.tolist()
+        np.testing.assert_allclose(found.distances, near, atol=1e-6)
+        assert space.search(matrix[at], 1).distances[0] == 0
+    return space

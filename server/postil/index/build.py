@@ -23,7 +23,7 @@ from postil.index.distance import Matrix, squares
 from postil.index.files import Damaged, FileEntry, Folder, SegmentEntry
 from postil.index.part import Graph, Part, Rows, Segment
 
-# HNSW's degree and construction width, by measurement: docs/adr/0003-index-segments.md.
+# HNSW's degree and construction width, by measurement: docs/adr/0004-index-segments.md.
 DEGREE = 16
 WIDTH_SMALL = 100
 WIDTH_LARGE = 200

@@ -1,7 +1,7 @@
 """Chooses how to search and what to merge, from counts alone. Pure: no vectors, no files, no clock.
 
 Costs are counted in *vector reads*, the unit that dominates every plan; the dimension cancels out. The constants were
-measured with `benchmarks/index.py` on 100,000 clustered vectors of 512 numbers (see docs/adr/0003-index-segments.md).
+measured with `benchmarks/index.py` on 100,000 clustered vectors of 512 numbers (see docs/adr/0004-index-segments.md).
 """
 
 from __future__ import annotations
