@@ -24,6 +24,7 @@ NAMES = [
     "m0005_changes",
     "m0006_vocabulary",
     "m0007_kept",
+    "m0008_predictions",
 ]
 
 

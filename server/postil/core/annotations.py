@@ -149,4 +149,5 @@ def _listing(request: ListAnnotationsRequest) -> AnnotationListing:
         statuses=tuple(status.code for status in request.statuses),
         task_id=request.task_id,
         trusted_only=not (request.list_all_annotations or by_author),
+        predicted=True,
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from postil.store.kept import KeptHit, KeptQueries, KeptSearch, KeptWrites, NamedRecord
+from postil.store.predictions import NewPrediction, OutputRecord, Predicted, PredictionQueries, PredictionWrites
 from postil.store.records import (
     AnnotationFact,
     AnnotationListing,
@@ -59,6 +60,9 @@ __all__ = [
     "Matrix",
     "NamedRecord",
     "NewInput",
+    "NewPrediction",
+    "OutputRecord",
+    "Predicted",
     "Queries",
     "RelationRecord",
     "Rows",
@@ -70,7 +74,7 @@ __all__ = [
 ]
 
 
-class Queries(VocabularyQueries, KeptQueries, Protocol):
+class Queries(VocabularyQueries, KeptQueries, PredictionQueries, Protocol):
     """Reads. Each sees everything committed before it began. `offset`/`limit` are counts of rows."""
 
     def setting(self, name: str) -> str | None:
@@ -194,7 +198,7 @@ class Queries(VocabularyQueries, KeptQueries, Protocol):
         ...
 
 
-class Transaction(Queries, VocabularyWrites, KeptWrites, Protocol):
+class Transaction(Queries, VocabularyWrites, KeptWrites, PredictionWrites, Protocol):
     """Writes, all or nothing per op. Rows given out by reserve_* must be used in the same op or are skipped.
 
     A row that should exist in the app and does not (any more) raises Missing: what was read before the op may have been

@@ -16,6 +16,12 @@ def erase_annotations(connection: sqlite3.Connection, app: int, rows: Sequence[i
     run_in(connection, "DELETE FROM annotations WHERE row IN ({})", rows)
 
 
+def erase_predictions(connection: sqlite3.Connection, rows: Sequence[int]) -> None:
+    """Deletes predicted annotations with their values; rows of other annotations are passed over."""
+    run_in(connection, "DELETE FROM predictions WHERE annotation IN ({})", rows)
+    run_in(connection, "DELETE FROM model_annotations WHERE row IN ({})", rows)
+
+
 def erase_vectors(connection: sqlite3.Connection, app: int, rows: Sequence[int]) -> None:
     """Deletes what these annotation rows of the app have in any space."""
     spaces = [space for (space,) in connection.execute("SELECT row FROM spaces WHERE app = ?", (app,))]

@@ -211,3 +211,28 @@ def m0007_kept(database: Database) -> None:
     )
     database.execute("CREATE UNIQUE INDEX searches_run_id ON searches_run(app, id)")
     database.execute("CREATE INDEX searches_run_time ON searches_run(time_us)")
+
+
+@migrations()
+def m0008_predictions(database: Database) -> None:
+    """What models say of inputs, apart from labels, and the outputs that were answered. Values lie by concept, so that
+    ranking by one reads a run of neighbours; the other index is for deleting."""
+    database.execute(
+        "CREATE TABLE model_annotations (row INTEGER PRIMARY KEY, app INTEGER NOT NULL, input INTEGER NOT NULL,"
+        " anchor INTEGER NOT NULL, id TEXT NOT NULL, model_version_id TEXT NOT NULL, created_us INTEGER NOT NULL,"
+        " modified_us INTEGER NOT NULL, message BLOB NOT NULL) STRICT"
+    )
+    database.execute("CREATE UNIQUE INDEX model_annotations_id ON model_annotations(input, id)")
+    database.execute("CREATE INDEX model_annotations_listed ON model_annotations(app, created_us)")
+    database.execute(
+        "CREATE TABLE predictions (app INTEGER NOT NULL, concept INTEGER NOT NULL, anchor INTEGER NOT NULL,"
+        " annotation INTEGER NOT NULL, value REAL NOT NULL, PRIMARY KEY (app, concept, anchor, annotation))"
+        " STRICT, WITHOUT ROWID"
+    )
+    database.execute("CREATE INDEX predictions_annotation ON predictions(annotation)")
+    database.execute(
+        "CREATE TABLE outputs (row INTEGER PRIMARY KEY, app INTEGER NOT NULL, id TEXT NOT NULL,"
+        " time_us INTEGER NOT NULL, message BLOB NOT NULL) STRICT"
+    )
+    database.execute("CREATE UNIQUE INDEX outputs_id ON outputs(app, id)")
+    database.execute("CREATE INDEX outputs_time ON outputs(time_us)")

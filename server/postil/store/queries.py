@@ -14,13 +14,21 @@ from postil.store.queries_concepts import ConceptQueries
 from postil.store.queries_facts import FactQueries
 from postil.store.queries_inputs import InputQueries
 from postil.store.queries_kept import KeptRows
+from postil.store.queries_predictions import PredictionRows
 from postil.store.queries_vectors import VectorQueries
 from postil.store.queries_vocabulary import VocabularyRows
 from postil.store.sql import connect
 
 
 class SqliteQueries(
-    InputQueries, AnnotationQueries, ConceptQueries, VectorQueries, FactQueries, VocabularyRows, KeptRows
+    InputQueries,
+    AnnotationQueries,
+    ConceptQueries,
+    VectorQueries,
+    FactQueries,
+    VocabularyRows,
+    KeptRows,
+    PredictionRows,
 ):
     """`base.Queries` over one connection. Used by one thread at a time."""
 

@@ -10,8 +10,15 @@ from typing import Any
 from postil.store.base import AnnotationListing, AnnotationRecord, HitRecord
 from postil.store.sql import CHUNK, as_json, distinct_ints, padded, select_in, spelled
 
-ANNOTATION_COLUMNS = AnnotationRecord._fields
+ANNOTATION_COLUMNS = AnnotationRecord._fields[:-1]
 _COLUMNS = ", ".join(f"a.{name}" for name in ANNOTATION_COLUMNS)
+# The same of what models said by themselves: successful, untrusted, about the whole input.
+_PREDICTED = (
+    "a.row, a.id, a.input, a.anchor, a.message, 24150, 0, 0, 0, '', a.model_version_id, '', '',"
+    " a.created_us, a.modified_us"
+)
+_CREATED_COLUMN, _ID_COLUMN = (1 + ANNOTATION_COLUMNS.index(name) for name in ("created_us", "id"))
+_SUCCESS = 24150  # StatusCode.ANNOTATION_SUCCESS
 
 # The IN list is walked in ascending order and the index on anchor ends in the row: nothing is sorted.
 _HITS = (
@@ -22,7 +29,12 @@ _HITS = (
 
 def annotation(row: tuple[Any, ...]) -> AnnotationRecord:
     """The record of a row of `_COLUMNS`: SQLite keeps truth values as 0 and 1."""
-    return AnnotationRecord._make((*row[:6], row[6] == 1, row[7] == 1, row[8] == 1, *row[9:]))
+    return AnnotationRecord._make((*row[:6], row[6] == 1, row[7] == 1, row[8] == 1, *row[9:15], False))
+
+
+def predicted(row: tuple[Any, ...]) -> AnnotationRecord:
+    """The record of a row of `_PREDICTED`."""
+    return annotation(row)._replace(predicted=True)
 
 
 class AnnotationQueries:
@@ -31,21 +43,23 @@ class AnnotationQueries:
     _connection: sqlite3.Connection
 
     def annotation(self, app: int, input_id: str, annotation_id: str) -> AnnotationRecord | None:
-        row = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM inputs i JOIN annotations a ON a.input = i.row"
-            " WHERE i.app = ? AND i.id = ? AND a.id = ?",
-            (app, input_id, annotation_id),
-        ).fetchone()
-        return annotation(row) if row else None
+        return self.annotations(app, [(input_id, annotation_id)]).get((input_id, annotation_id))
 
     def annotations(self, app: int, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], AnnotationRecord]:
-        rows = self._connection.execute(
-            f"SELECT i.id, {_COLUMNS} FROM json_each(?) p"
+        found = {
+            (row[0], row[2]): predicted(row[1:]) for row in self._pairs(_PREDICTED, "model_annotations", app, pairs)
+        }
+        return found | {
+            (row[0], row[2]): annotation(row[1:]) for row in self._pairs(_COLUMNS, "annotations", app, pairs)
+        }
+
+    def _pairs(self, columns: str, table: str, app: int, pairs: Sequence[tuple[str, str]]) -> list[tuple[Any, ...]]:
+        return self._connection.execute(
+            f"SELECT i.id, {columns} FROM json_each(?) p"
             " CROSS JOIN inputs i ON i.app = ? AND i.id = json_extract(p.value, '$[0]')"
-            " CROSS JOIN annotations a ON a.input = i.row AND a.id = json_extract(p.value, '$[1]')",
+            f" CROSS JOIN {table} a ON a.input = i.row AND a.id = json_extract(p.value, '$[1]')",
             (json.dumps(list(pairs)), app),
-        )
-        return {(row[0], row[2]): annotation(row[1:]) for row in rows}
+        ).fetchall()
 
     def annotations_by_row(self, rows: Sequence[int]) -> dict[int, AnnotationRecord]:
         found = select_in(
@@ -57,13 +71,20 @@ class AnnotationQueries:
         found = select_in(
             self._connection, f"SELECT {_COLUMNS} FROM annotations a WHERE a.input IN ({{}})", distinct_ints(inputs)
         )
-        found.sort(key=lambda row: row[0])
-        return [annotation(row) for row in found]
+        by_models = select_in(
+            self._connection,
+            f"SELECT {_PREDICTED} FROM model_annotations a WHERE a.input IN ({{}})",
+            distinct_ints(inputs),
+        )
+        records = {record.row: record for record in (*map(annotation, found), *map(predicted, by_models))}
+        return [records[row] for row in sorted(records)]
 
     def list_annotations(self, app: int, listing: AnnotationListing, offset: int, limit: int) -> list[AnnotationRecord]:
         if listing.pairs:
             found = sorted(self.annotations(app, listing.pairs).values(), key=lambda a: (a.created_us, a.id))
             return found[offset : offset + limit]
+        if _wants_predicted(listing):
+            return self._list_all(app, listing, offset, limit)
         where, bound = _conditions(app, listing)
         rows = self._connection.execute(
             f"SELECT {_COLUMNS} FROM annotations a WHERE {where} ORDER BY a.created_us, a.id LIMIT ? OFFSET ?",
@@ -71,14 +92,29 @@ class AnnotationQueries:
         )
         return [annotation(row) for row in rows]
 
+    def _list_all(self, app: int, listing: AnnotationListing, offset: int, limit: int) -> list[AnnotationRecord]:
+        """With what models said by themselves, in one order."""
+        where, bound = _conditions(app, listing)
+        theirs, terms = ["+a.app = ?" if listing.input_ids else "a.app = ?"], [app]
+        _authored(theirs, terms, app, listing, (("model_version_id", listing.model_version_ids),))
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS}, 0 FROM annotations a WHERE {where}"
+            f" UNION ALL SELECT {_PREDICTED}, 1 FROM model_annotations a WHERE {' AND '.join(theirs)}"
+            f" ORDER BY {_CREATED_COLUMN}, {_ID_COLUMN} LIMIT ? OFFSET ?",
+            (*bound, *terms, limit, offset),
+        )
+        return [predicted(row) if row[15] else annotation(row) for row in rows]
+
     def annotation_workers(self, app: int, trusted_only: bool) -> list[tuple[str, str, str]]:
         """Of the annotations that listings show: blank ones have no author worth naming."""
         trusted = " AND trusted = 1" if trusted_only else ""
-        return self._connection.execute(
+        statement = (
             "SELECT DISTINCT user_id, model_version_id, workflow_version_id FROM annotations"
-            f" WHERE app = ? AND blank = 0{trusted} ORDER BY 1, 2, 3",
-            (app,),
-        ).fetchall()
+            f" WHERE app = ?1 AND blank = 0{trusted}"
+        )
+        if not trusted_only:
+            statement += " UNION SELECT DISTINCT '', model_version_id, '' FROM model_annotations WHERE app = ?1"
+        return self._connection.execute(f"{statement} ORDER BY 1, 2, 3", (app,)).fetchall()
 
     def hits(self, anchors: Sequence[int]) -> list[HitRecord]:
         wanted = distinct_ints(anchors)
@@ -103,26 +139,40 @@ def _conditions(app: int, listing: AnnotationListing) -> tuple[str, list[Any]]:
     if listing.task_id:
         where.append("a.task_id = ?")
         terms.append(listing.task_id)
+    if listing.statuses:
+        where.append("a.status IN (SELECT value FROM json_each(?))")
+        terms.append(as_json(map(int, listing.statuses)))
+    authors = (
+        ("user_id", listing.user_ids),
+        ("model_version_id", listing.model_version_ids),
+        ("workflow_version_id", listing.workflow_version_ids),
+    )
+    _authored(where, terms, app, listing, authors)
+    return " AND ".join(where), terms
+
+
+def _authored(
+    where: list[str],
+    terms: list[Any],
+    app: int,
+    listing: AnnotationListing,
+    authors: Sequence[tuple[str, Sequence[str]]],
+) -> None:
+    """Adds which inputs and whose annotations."""
     if listing.input_ids:
         where.append(
             "a.input IN (SELECT i.row FROM json_each(?) j CROSS JOIN inputs i ON i.app = ? AND i.id = j.value)"
         )
         terms += [as_json(listing.input_ids), app]
-    if listing.statuses:
-        where.append("a.status IN (SELECT value FROM json_each(?))")
-        terms.append(as_json(map(int, listing.statuses)))
-    authors = [
-        (column, ids)
-        for column, ids in (
-            ("user_id", listing.user_ids),
-            ("model_version_id", listing.model_version_ids),
-            ("workflow_version_id", listing.workflow_version_ids),
-        )
-        if ids
-    ]
-    if authors:  # one of them is enough
-        where.append(
-            "(" + " OR ".join(f"a.{column} IN (SELECT value FROM json_each(?))" for column, _ in authors) + ")"
-        )
-        terms += [as_json(ids) for _, ids in authors]
-    return " AND ".join(where), terms
+    named = [(column, ids) for column, ids in authors if ids]
+    if named:  # one of them is enough
+        where.append("(" + " OR ".join(f"a.{column} IN (SELECT value FROM json_each(?))" for column, _ in named) + ")")
+        terms += [as_json(ids) for _, ids in named]
+
+
+def _wants_predicted(listing: AnnotationListing) -> bool:
+    """Whether what models said by themselves can be in the listing."""
+    by_others = (listing.user_ids or listing.workflow_version_ids) and not listing.model_version_ids
+    return listing.predicted and not (
+        listing.trusted_only or listing.task_id or by_others or (listing.statuses and _SUCCESS not in listing.statuses)
+    )

@@ -68,6 +68,7 @@ class AnnotationRecord(NamedTuple):
     task_id: str
     created_us: int
     modified_us: int
+    predicted: bool = False  # by a model of the base workflow: kept apart, see store/predictions.py
 
 
 class ConceptRecord(NamedTuple):
@@ -168,6 +169,7 @@ class AnnotationListing(NamedTuple):
     task_id: str = ""
     trusted_only: bool = True
     blanks: bool = False  # include label-less input-level annotations
+    predicted: bool = False  # include what models said by themselves, unless trusted_only
 
 
 class JobRecord(NamedTuple):

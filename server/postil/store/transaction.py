@@ -14,12 +14,20 @@ from postil.store.writes_annotations import AnnotationWrites
 from postil.store.writes_concepts import ConceptWrites
 from postil.store.writes_inputs import InputWrites
 from postil.store.writes_kept import KeptRowWrites
+from postil.store.writes_predictions import PredictionRowWrites
 from postil.store.writes_vectors import VectorWrites
 from postil.store.writes_vocabulary import VocabularyRowWrites
 
 
 class SqliteTransaction(
-    InputWrites, AnnotationWrites, ConceptWrites, VectorWrites, VocabularyRowWrites, KeptRowWrites, SqliteQueries
+    InputWrites,
+    AnnotationWrites,
+    ConceptWrites,
+    VectorWrites,
+    VocabularyRowWrites,
+    KeptRowWrites,
+    PredictionRowWrites,
+    SqliteQueries,
 ):
     """`base.Transaction`: reads see what the op has written so far."""
 

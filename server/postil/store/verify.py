@@ -89,6 +89,20 @@ _RULES = (
         ),
     ),
     (
+        "Predicted annotation {} is of input {}, which its app does not have, or not with that anchor.",
+        (
+            "SELECT m.row, m.input FROM model_annotations m LEFT JOIN inputs i ON i.row = m.input"
+            " WHERE i.row IS NULL OR i.app <> m.app OR i.anchor <> m.anchor"
+        ),
+    ),
+    (
+        "A prediction of concept {} is of annotation {}, which does not exist, or in another app or anchor.",
+        (
+            "SELECT p.concept, p.annotation FROM predictions p LEFT JOIN model_annotations m ON m.row = p.annotation"
+            " WHERE m.row IS NULL OR m.app <> p.app OR m.anchor <> p.anchor"
+        ),
+    ),
+    (
         "Blob {} is kept for input {}, which does not exist.",
         "SELECT digest, input FROM blob_refs WHERE input NOT IN (SELECT row FROM inputs)",
     ),

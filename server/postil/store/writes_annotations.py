@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from postil.store.base import AnnotationFact, AnnotationRecord, Duplicate, Missing
 from postil.store.counters import Counters
-from postil.store.erase import erase_annotations
+from postil.store.erase import erase_annotations, erase_predictions
 from postil.store.feed import Effects
 from postil.store.queries_annotations import ANNOTATION_COLUMNS, AnnotationQueries
 from postil.store.queries_facts import FactQueries
@@ -49,7 +49,7 @@ class AnnotationWrites(AnnotationQueries, FactQueries):
         self._check_reserved("annotations", [record.row for record in annotations])
         self._check_present("inputs", app, [record.input for record in annotations])
         self._check_new(annotations)
-        insert_rows(self._connection, _INSERT, [(app, *record) for record in annotations])
+        insert_rows(self._connection, _INSERT, [(app, *record[:-1]) for record in annotations])
         if labels:
             anchors = {record.row: record.anchor for record in annotations}
             insert_rows(
@@ -83,7 +83,7 @@ class AnnotationWrites(AnnotationQueries, FactQueries):
         ).fetchone()
         if found is None or found[1:] != (record.input, record.id):
             raise Missing(f"annotation {record.row}")
-        self._connection.execute(_UPDATE, (*record[3:], record.row))
+        self._connection.execute(_UPDATE, (*record[3:-1], record.row))
         self._connection.execute("DELETE FROM labels WHERE annotation = ?", (record.row,))
         rows = [(concept, record.row, record.anchor, value) for concept, value in labels]
         insert_rows(self._connection, _LABEL, rows)
@@ -115,3 +115,10 @@ class AnnotationWrites(AnnotationQueries, FactQueries):
         if mine:
             erase_annotations(self._connection, app, mine)
             self._effects(app).delete(mine)
+        predicted = select_in(
+            self._connection,
+            "SELECT row FROM model_annotations WHERE +app = ? AND row IN ({})",
+            distinct_ints(rows),
+            (app,),
+        )
+        erase_predictions(self._connection, sorted({row for (row,) in predicted}))

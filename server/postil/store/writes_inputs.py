@@ -8,7 +8,7 @@ from itertools import chain
 
 from postil.store.base import AppRecord, Duplicate, InputFact, Missing, NewInput
 from postil.store.counters import Counters
-from postil.store.erase import erase_annotations
+from postil.store.erase import erase_annotations, erase_predictions
 from postil.store.feed import Effects
 from postil.store.queries_inputs import InputQueries
 from postil.store.queries_vectors import ROW_BITS, ROW_MASK
@@ -59,6 +59,9 @@ class InputWrites(InputQueries):
             "DELETE FROM labels WHERE concept IN (SELECT row FROM concepts WHERE app = ?)",
             "DELETE FROM blob_refs WHERE input IN (SELECT row FROM inputs WHERE app = ?)",
             "DELETE FROM annotations WHERE app = ?",
+            "DELETE FROM model_annotations WHERE app = ?",
+            "DELETE FROM predictions WHERE app = ?",
+            "DELETE FROM outputs WHERE app = ?",
             "DELETE FROM inputs WHERE app = ?",
             "DELETE FROM jobs WHERE app = ?",
             "DELETE FROM concept_names WHERE concept IN (SELECT row FROM concepts WHERE app = ?)",
@@ -154,6 +157,8 @@ class InputWrites(InputQueries):
         gone = sorted(set(chain.from_iterable(annotations)))
         erase_annotations(self._connection, app, gone)
         self._effects(app).delete(gone)
+        predicted = select_in(self._connection, "SELECT row FROM model_annotations WHERE input IN ({})", mine)
+        erase_predictions(self._connection, distinct_ints(chain.from_iterable(predicted)))
         run_in(self._connection, "DELETE FROM blob_refs WHERE input IN ({})", mine)
         run_in(self._connection, "DELETE FROM inputs WHERE row IN ({})", mine)
 
