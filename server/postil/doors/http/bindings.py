@@ -7,11 +7,12 @@ Literal segments win over captures (`/inputs/status` over `/inputs/{input_id}`),
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from google.api import annotations_pb2
 from google.api.http_pb2 import HttpRule
+from google.protobuf.descriptor import FieldDescriptor
 
 from postil.doors.rpc.methods import Method
 
@@ -57,10 +58,24 @@ class _Node:
 
 
 def bindings_of(method: Method) -> Iterator[Binding]:
-    """Every binding of an RPC that its option declares."""
+    """Every binding that an RPC's option declares, but for those whose path names a field that the request lacks: they
+    belong to parts of the mirrored schema that are left out."""
     rule = method.descriptor.GetOptions().Extensions[annotations_pb2.http]
     for one in (rule, *rule.additional_bindings):
-        yield _binding(one, method)
+        binding = _binding(one, method)
+        if all(_leads_to_a_text(capture, method.request.DESCRIPTOR) for capture in binding.captures):
+            yield binding
+
+
+def _leads_to_a_text(capture: str, descriptor: Any) -> bool:
+    *hops, last = capture.split(".")
+    for hop in hops:
+        field = descriptor.fields_by_name.get(hop)
+        if field is None or field.message_type is None:
+            return False
+        descriptor = field.message_type
+    field = descriptor.fields_by_name.get(last)
+    return field is not None and field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated
 
 
 def _binding(rule: HttpRule, method: Method) -> Binding:

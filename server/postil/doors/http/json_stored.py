@@ -121,6 +121,9 @@ class StoredPrinter(Printer):
             if kept in self._pieces:
                 field.type = FieldDescriptorProto.TYPE_BYTES
                 field.ClearField("type_name")
+                if field.label != FieldDescriptorProto.LABEL_REPEATED and not field.HasField("oneof_index"):
+                    field.oneof_index, field.proto3_optional = len(message.oneof_decl), True  # an empty one is there
+                    message.oneof_decl.add(name=f"_{field.name}")
                 self._opaque[f"{scope}.{message.name}.{field.name}"] = kept
         for nested in message.nested_type:
             self._make_opaque(nested, f"{scope}.{message.name}")
