@@ -183,7 +183,7 @@ def geo_problem(data: Data) -> str:
 def sync_level(source: Data, target: Data) -> None:
     """Copies what an input shares with its input-level annotation: concepts, metadata, geo."""
     for name in ("concepts", "metadata", "geo"):
-        target.ClearField(name)  # type: ignore[arg-type]
+        target.ClearField(name)
     target.concepts.extend(source.concepts)
     if source.HasField("metadata"):
         target.metadata.CopyFrom(source.metadata)

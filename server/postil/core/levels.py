@@ -36,7 +36,7 @@ def store_level(
     stored_input = message.SerializeToString()
     tx.update_input(record.row, stored_input)
     for name in ("created_at", "modified_at"):
-        annotation.ClearField(name)  # type: ignore[arg-type]
+        annotation.ClearField(name)
     stored_level = annotation.SerializeToString() + records.annotation_times(level.created_us, tx.now_us)
     tx.update_annotation(
         level._replace(message=stored_level, blank=is_blank(annotation.data), modified_us=tx.now_us),
