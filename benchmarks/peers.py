@@ -148,7 +148,7 @@ class _LanceSession:
 
     def search(self, query: load.Matrix) -> list[int]:
         asked = self._table.search(query).limit(load.HITS).ef(self._width).refine_factor(3)
-        return [int(row["id"]) for row in asked.select(["id", "payload"]).to_list()]
+        return [int(row["id"]) for row in asked.select(["id", "payload", "_distance"]).to_list()]
 
 
 class Pgvector:

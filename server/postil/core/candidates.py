@@ -7,6 +7,7 @@ among neighbours go to the older anchor, then to the older annotation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -91,6 +92,10 @@ class Candidates:
         self.complete = True
 
     def __iter__(self) -> Iterator[Scored]:
+        return chain.from_iterable(self._chunks())
+
+    def _chunks(self) -> Iterator[list[Scored]]:
+        """The hits in order, in lists, each read when it is asked for."""
         target = self._target
         if target.best and self._min_value <= scores.PRESENT:
             yield from self._labelled(target.best, scores.PRESENT)
@@ -102,12 +107,11 @@ class Candidates:
         if target.worst and self.complete and self._min_value <= scores.ABSENT:
             yield from self._labelled(target.worst, scores.ABSENT)
 
-    def _labelled(self, rows: Sequence[int], score: float) -> Iterator[Scored]:
+    def _labelled(self, rows: Sequence[int], score: float) -> Iterator[list[Scored]]:
         for start in range(0, len(rows), self._chunk):
-            for hit in self._reader.of_annotations(rows[start : start + self._chunk]):
-                yield Scored(score, hit)
+            yield [Scored(score, hit) for hit in self._reader.of_annotations(rows[start : start + self._chunk])]
 
-    def _neighbours(self, near: Near) -> Iterator[Scored]:
+    def _neighbours(self, near: Near) -> Iterator[list[Scored]]:
         """Every annotation of every anchor, but those that are labelled and so have their place already."""
         labelled = frozenset(self._target.best).union(self._target.worst)
         anchors: list[int] = near.anchors.tolist()
@@ -115,10 +119,12 @@ class Candidates:
         for start in range(0, len(anchors), self._chunk):
             part = anchors[start : start + self._chunk]
             found = self._reader.of_anchors(part)
-            for anchor, score in zip(part, values[start : start + self._chunk], strict=True):
-                for hit in found.get(anchor, ()):
-                    if hit.annotation not in labelled:
-                        yield Scored(score, hit)
+            yield [
+                Scored(score, hit)
+                for anchor, score in zip(part, values[start : start + self._chunk], strict=True)
+                for hit in found.get(anchor, ())
+                if hit.annotation not in labelled
+            ]
 
 
 def one_per_input(hits: Iterator[Scored]) -> Iterator[Scored]:

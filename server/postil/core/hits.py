@@ -29,12 +29,14 @@ _SCORE = struct.Struct("<f")
 _SCORE_TAG = varint(_HIT.fields_by_name["score"].number << 3 | _FIXED32)
 _INPUT_TAG = key(_HIT, "input")
 _ANNOTATION_TAG = key(_HIT, "annotation")
+_USER_TAG = key(_HIT, "user_id")
+_APP_TAG = key(_HIT, "app_id")
 _OK = statuses.status(StatusCode.SUCCESS).SerializeToString(deterministic=True)
 
 
 def app_tail(app: AppRecord) -> bytes:
     """The end that every hit of an app shares: user_id and app_id."""
-    return framed(key(_HIT, "user_id"), app.user_id.encode()) + framed(key(_HIT, "app_id"), app.id.encode())
+    return framed(_USER_TAG, app.user_id.encode()) + framed(_APP_TAG, app.id.encode())
 
 
 class Framed(NamedTuple):

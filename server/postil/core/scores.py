@@ -14,6 +14,8 @@ Every score falls strictly as the distance grows, so that nearest first is best 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,11 +42,11 @@ def scores(distances: Floats, metric: Metric, *, unit: bool) -> Floats:
         result = 1.0 - distances / 4.0
     else:
         result = (1.0 / (1.0 + np.sqrt(np.maximum(distances, 0.0)))).astype(np.float32, copy=False)
-    np.clip(result, 0.0, 1.0, out=result)  # rounding may step over the ends
-    return result
+    np.maximum(result, 0.0, out=result)  # rounding may step over the ends
+    return np.minimum(result, 1.0, out=result)
 
 
 def direction(vector: Floats) -> Floats:
     """The vector of length 1 that points the same way; zero stays zero."""
-    length = np.sqrt(np.dot(vector, vector))
-    return np.ascontiguousarray(vector / length, dtype=np.float32) if length > 0.0 else vector
+    length = math.sqrt(np.dot(vector, vector))
+    return vector * np.float32(1.0 / length) if length > 0.0 else vector
