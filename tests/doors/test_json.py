@@ -74,9 +74,8 @@ def _fill(draw: st.DrawFn, message: Any, depth: int) -> None:
         message.seconds = draw(st.integers(-62135596800, 253402300799))
         message.nanos = draw(st.integers(0, 10**9 - 1))
     elif descriptor.fields:
-        fields = draw(
-            st.lists(st.sampled_from(list(descriptor.fields)), max_size=4, unique_by=lambda field: field.number)
-        )
+        fields = st.lists(st.sampled_from(list(descriptor.fields)), max_size=4, unique_by=lambda field: field.number)
+        for field in draw(fields):
             _set(draw, message, field, depth)
 
 
