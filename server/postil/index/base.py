@@ -60,6 +60,18 @@ class SpaceIndex(Protocol):
         Fewer than k rows come back only when fewer are live and allowed."""
         ...
 
+    def measure(self, query: NDArray[np.float32], rows: Rows, *, metric: Metric = Metric.EUCLIDEAN) -> Distances:
+        """Distances float32 [n] of these rows (ascending, distinct) as `search` gives them; NaN where none is live."""
+        ...
+
+    def vectors(self, rows: Rows) -> tuple[Rows, NDArray[np.float32]]:
+        """(rows [m], vectors [m, dim]) of those rows (ascending, distinct) that are live, in no particular order."""
+        ...
+
+    def live_rows(self) -> BitMap:
+        """The rows a search can find."""
+        ...
+
     def __len__(self) -> int:
         """Live vectors."""
         ...

@@ -75,6 +75,17 @@ def run(
     return _answer(query, [measure(part, query, rows) for part in view.parts], k, choice.plan)
 
 
+def measure(view: View, vector: NDArray[np.float32], rows: Rows, metric: Metric) -> NDArray[np.float32]:
+    """See `SpaceIndex.measure`."""
+    query = Query(vector, metric, view.spread, view.deviation)
+    out = np.full(len(rows), np.nan, np.float32)
+    for part in view.parts:
+        places = part.find(rows)
+        if len(places):
+            out[np.searchsorted(rows, part.rows[places])] = _measure(part, query, places)
+    return out
+
+
 def _walk(view: View, query: Query, k: int, width: int, allow: BitMap | None) -> list[_Found] | None:
     """Candidates from the graphs and the exact parts, or None when they may miss an answer.
 

@@ -80,6 +80,12 @@ class VectorSpace:
             raise ValueError("the query holds a number that is not finite")
         return search.run(self._view, vector, k, metric, exact=exact, allow=allow)
 
+    def measure(
+        self, query: NDArray[np.float32], rows: Rows, *, metric: Metric = Metric.EUCLIDEAN
+    ) -> NDArray[np.float32]:
+        """See `SpaceIndex`."""
+        return search.measure(self._view, np.ascontiguousarray(query, np.float32), rows, metric)
+
     def __len__(self) -> int:
         return self._view.shape.live
 
