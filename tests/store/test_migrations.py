@@ -25,6 +25,7 @@ NAMES = [
     "m0006_vocabulary",
     "m0007_kept",
     "m0008_predictions",
+    "m0009_feedback",
 ]
 
 

@@ -14,6 +14,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from postil.store.feedback import (
+    FOREVER_US,
+    Evidence,
+    EvidenceRecord,
+    FeedbackListing,
+    FeedbackMark,
+    FeedbackQueries,
+    FeedbackRecord,
+    FeedbackWrites,
+    NewFeedback,
+)
 from postil.store.kept import KeptHit, KeptQueries, KeptSearch, KeptWrites, NamedRecord
 from postil.store.predictions import NewPrediction, OutputRecord, Predicted, PredictionQueries, PredictionWrites
 from postil.store.records import (
@@ -39,6 +50,7 @@ from postil.store.vocabulary import ConceptName, RelationRecord, VocabularyQueri
 
 T = TypeVar("T")
 __all__ = [
+    "FOREVER_US",
     "AnnotationFact",
     "AnnotationListing",
     "AnnotationRecord",
@@ -50,7 +62,12 @@ __all__ = [
     "ConceptTally",
     "Corrupt",
     "Duplicate",
+    "Evidence",
+    "EvidenceRecord",
     "Facts",
+    "FeedbackListing",
+    "FeedbackMark",
+    "FeedbackRecord",
     "HitRecord",
     "InputFact",
     "InputRecord",
@@ -59,6 +76,7 @@ __all__ = [
     "KeptSearch",
     "Matrix",
     "NamedRecord",
+    "NewFeedback",
     "NewInput",
     "NewPrediction",
     "OutputRecord",
@@ -74,7 +92,7 @@ __all__ = [
 ]
 
 
-class Queries(VocabularyQueries, KeptQueries, PredictionQueries, Protocol):
+class Queries(VocabularyQueries, KeptQueries, PredictionQueries, FeedbackQueries, Protocol):
     """Reads. Each sees everything committed before it began. `offset`/`limit` are counts of rows."""
 
     def setting(self, name: str) -> str | None:
@@ -198,7 +216,7 @@ class Queries(VocabularyQueries, KeptQueries, PredictionQueries, Protocol):
         ...
 
 
-class Transaction(Queries, VocabularyWrites, KeptWrites, PredictionWrites, Protocol):
+class Transaction(Queries, VocabularyWrites, KeptWrites, PredictionWrites, FeedbackWrites, Protocol):
     """Writes, all or nothing per op. Rows given out by reserve_* must be used in the same op or are skipped.
 
     A row that should exist in the app and does not (any more) raises Missing: what was read before the op may have been

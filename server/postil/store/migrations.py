@@ -236,3 +236,25 @@ def m0008_predictions(database: Database) -> None:
     )
     database.execute("CREATE UNIQUE INDEX outputs_id ON outputs(app, id)")
     database.execute("CREATE INDEX outputs_time ON outputs(time_us)")
+
+
+@migrations()
+def m0009_feedback(database: Database) -> None:
+    """What people said of predictions and which hits they chose, with what can be learned from it, and a mark by which
+    a search knows whether there is anything new. A row's number is never given out again: marks compare them."""
+    database.execute(
+        "CREATE TABLE feedback (row INTEGER PRIMARY KEY AUTOINCREMENT, app INTEGER NOT NULL, id TEXT NOT NULL,"
+        " event INTEGER NOT NULL, time_us INTEGER NOT NULL, subject TEXT NOT NULL, model_id TEXT NOT NULL,"
+        " model_version_id TEXT NOT NULL, input_id TEXT NOT NULL, end_user TEXT NOT NULL, session TEXT NOT NULL,"
+        " matched INTEGER NOT NULL, position INTEGER NOT NULL, annotations BLOB NOT NULL, space INTEGER NOT NULL,"
+        " key TEXT NOT NULL, chosen INTEGER NOT NULL, passed BLOB NOT NULL, query BLOB NOT NULL,"
+        " message BLOB NOT NULL) STRICT"
+    )
+    database.execute("CREATE UNIQUE INDEX feedback_id ON feedback(app, id)")
+    database.execute("CREATE INDEX feedback_listed ON feedback(app, time_us)")
+    database.execute("CREATE INDEX feedback_subject ON feedback(app, subject)")
+    database.execute("CREATE INDEX feedback_end_user ON feedback(app, end_user) WHERE end_user <> ''")
+    database.execute("CREATE INDEX feedback_learned ON feedback(app) WHERE space <> 0")
+    database.execute(
+        "CREATE TABLE feedback_marks (app INTEGER PRIMARY KEY, last INTEGER NOT NULL, erased INTEGER NOT NULL) STRICT"
+    )

@@ -12,6 +12,7 @@ from postil.store.feed import CHUNK_CHANGES, ChangeRow
 from postil.store.queries_annotations import AnnotationQueries
 from postil.store.queries_concepts import ConceptQueries
 from postil.store.queries_facts import FactQueries
+from postil.store.queries_feedback import FeedbackRows
 from postil.store.queries_inputs import InputQueries
 from postil.store.queries_kept import KeptRows
 from postil.store.queries_predictions import PredictionRows
@@ -29,6 +30,7 @@ class SqliteQueries(
     VocabularyRows,
     KeptRows,
     PredictionRows,
+    FeedbackRows,
 ):
     """`base.Queries` over one connection. Used by one thread at a time."""
 

@@ -12,6 +12,7 @@ from postil.store.queries import SqliteQueries
 from postil.store.sql import distinct_ints, select_in
 from postil.store.writes_annotations import AnnotationWrites
 from postil.store.writes_concepts import ConceptWrites
+from postil.store.writes_feedback import FeedbackRowWrites
 from postil.store.writes_inputs import InputWrites
 from postil.store.writes_kept import KeptRowWrites
 from postil.store.writes_predictions import PredictionRowWrites
@@ -26,6 +27,7 @@ class SqliteTransaction(
     VectorWrites,
     VocabularyRowWrites,
     KeptRowWrites,
+    FeedbackRowWrites,
     PredictionRowWrites,
     SqliteQueries,
 ):

@@ -68,6 +68,8 @@ class InputWrites(InputQueries):
             "DELETE FROM relations WHERE app = ?",
             "DELETE FROM named WHERE app = ?",
             "DELETE FROM searches_run WHERE app = ?",
+            "DELETE FROM feedback WHERE app = ?",
+            "DELETE FROM feedback_marks WHERE app = ?",
             "DELETE FROM concepts WHERE app = ?",
             "DELETE FROM spaces WHERE app = ?",
             "DELETE FROM apps WHERE row = ?",
