@@ -71,19 +71,6 @@ class Bodies:
             raise Failure(StatusCode.CONN_THROTTLED, "The server holds as many requests as it can. Try again soon.")
 
 
-async def drain(receive: Receive, most: int) -> None:
-    """Takes in what a refused client still sends, so that it gets to read the answer; no more than `most` bytes."""
-    seen = 0
-    try:
-        while seen < most:
-            chunk, more = await _chunk(receive)
-            seen += len(chunk)
-            if not more:
-                return
-    except (Failure, Gone):
-        return
-
-
 async def _chunk(receive: Receive) -> tuple[bytes, bool]:
     try:
         async with asyncio.timeout(_PATIENCE_S):

@@ -17,7 +17,7 @@ from postil import errors, logs
 from postil.core import statuses
 from postil.doors.http import encodings, json_out, json_text, old_clients, queries
 from postil.doors.http.bindings import Match, Routes
-from postil.doors.http.bodies import Bodies, Gone, drain
+from postil.doors.http.bodies import Bodies, Gone
 from postil.doors.http.json_in import Reader
 from postil.doors.http.json_stored import StoredPrinter
 from postil.doors.http.workers import Closed, Workers
@@ -94,8 +94,7 @@ class Gateway:
         try:
             reply = await self._answer(scope, headers, receive)
         except Failure as failure:
-            reply = self._refusal(failure, headers)
-            await drain(receive, self._bodies.largest)
+            reply = self._refusal(failure, headers)  # what the client still sends is read and dropped by the listener
         except Gone:
             return
         await _send(send, reply, head=scope["method"] == "HEAD")

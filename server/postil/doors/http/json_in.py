@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -24,6 +24,8 @@ from postil.v1.status_code_pb2 import StatusCode
 Fill: TypeAlias = Callable[[Any, Any, int], None]  # (message, JSON value, depth)
 Put: TypeAlias = Callable[[Any, Any, int], None]  # the same, for one field of the message
 Scalar: TypeAlias = Callable[[Any], Any]
+
+_ANY_VALUE = "google.protobuf.Value"  # of which null is one
 
 MAX_DEPTH = 100  # of messages in messages; protobuf refuses more
 _TRUE, _FALSE = {"true", "True", "1"}, {"false", "False", "0"}
@@ -74,10 +76,13 @@ class Reader:
         if descriptor.full_name.startswith("google.protobuf.") and "value" in descriptor.fields_by_name:
             return self._field(descriptor.fields_by_name["value"])  # a wrapper is written as what it wraps
         puts: dict[str, Put] = {}
-        fill = _filler(puts, _defaults(descriptor))
+        nullable: set[str] = set()
+        fill = _filler(puts, nullable, _defaults(descriptor))
         self._fillers[descriptor.full_name] = fill  # before the fields, for types that contain themselves
         for field in descriptor.fields:
             puts[field.json_name] = puts[field.name] = self._field(field)
+            if field.message_type is not None and field.message_type.full_name == _ANY_VALUE and not field.is_repeated:
+                nullable |= {field.name, field.json_name}
         return fill
 
     def _field(self, field: FieldDescriptor) -> Put:
@@ -117,7 +122,7 @@ def _defaults(descriptor: Descriptor) -> list[tuple[str, str, float]]:
     return [(one.name, one.json_name, its.Extensions[option]) for one, its in options if its.HasExtension(option)]
 
 
-def _filler(puts: Mapping[str, Put], defaults: Sequence[tuple[str, str, float]]) -> Fill:
+def _filler(puts: Mapping[str, Put], nullable: Collection[str], defaults: Sequence[tuple[str, str, float]]) -> Fill:
     def fill(message: Any, tree: Any, depth: int) -> None:
         if not isinstance(tree, dict):
             raise _Wrong("an object", tree)
@@ -125,7 +130,7 @@ def _filler(puts: Mapping[str, Put], defaults: Sequence[tuple[str, str, float]])
             raise _Wrong(f"at most {MAX_DEPTH} levels", "more")
         for key, value in tree.items():
             put = puts.get(key)
-            if put is not None and value is not None:
+            if put is not None and (value is not None or key in nullable):
                 try:
                     put(message, value, depth)
                 except _Wrong as wrong:
@@ -349,5 +354,5 @@ _KNOWN: dict[str, Fill] = {
     "google.protobuf.ListValue": _values,
     "google.protobuf.Struct": _struct,
     "google.protobuf.Timestamp": _moment,
-    "google.protobuf.Value": _value,
+    _ANY_VALUE: _value,
 }
