@@ -19,6 +19,7 @@ from postil.index.postings import Postings
 from postil.index.rowsets import Rows, bitmap, mask_of, rows_of
 from postil.store.base import AnnotationFact, Facts
 
+_FEW = 64  # so many look-ups cost less than a pass over the app
 _EARTH_KM = 6371.0088  # mean radius (IUGG)
 
 
@@ -167,7 +168,7 @@ class AppCatalog:
 
     def of_levels(self, levels: BitMap) -> BitMap:
         """All annotations of these inputs."""
-        if len(levels) <= 64:
+        if len(levels) <= _FEW:
             found = [row for level in levels for row in self.members(level).tolist()]
             return (levels | BitMap(found)) & self.all
         others = self.all - self.marked(LEVEL)
@@ -197,23 +198,32 @@ class AppCatalog:
         """int64 [n]: the level of each annotation."""
         return self._columns.levels[rows].astype(np.int64)
 
-    def anchor_of(self, rows: Rows) -> Rows:
-        """int64 [n]: the anchor of each annotation."""
-        anchors = self._columns.levels[rows].astype(np.int64)
-        own = np.fromiter(map(self.marked(OWN).__contains__, rows.tolist()), np.bool_, len(rows))
-        anchors[own] = rows[own]
-        return anchors
-
     @property
     def plain(self) -> bool:
         """Every annotation is the only one of its input, and so its own anchor."""
         return len(self.marked(LEVEL)) == len(self.all)
 
-    def represented(self, anchor: int) -> list[int]:
-        """The annotations that an anchor stands for, ascending."""
+    def represented(self, anchors: Rows, among: BitMap) -> tuple[Rows, NDArray[np.int64]]:
+        """The annotations among a set that these anchors (distinct) stand for: (rows [m], their places in anchors)."""
         own = self.marked(OWN)
-        others = [row for row in self.members(anchor).tolist() if row in self.all and row not in own]
-        return [anchor, *others] if anchor in self.all else others
+        mine = np.fromiter((a in among and a in own for a in anchors.tolist()), np.bool_, len(anchors))
+        at = [np.flatnonzero(mine)]
+        rows = [anchors[mine]]
+        others = among - own
+        if others and len(anchors) <= _FEW:
+            for number, anchor in enumerate(anchors.tolist()):
+                found = [row for row in self.members(anchor).tolist() if row in others]
+                rows.append(np.array(found, np.int64))
+                at.append(np.full(len(found), number))
+        elif others:
+            candidates = rows_of(others)
+            order = np.argsort(anchors)
+            levels = self._columns.levels[candidates].astype(np.int64)
+            place = np.minimum(np.searchsorted(anchors[order], levels), len(anchors) - 1)
+            hit = anchors[order][place] == levels
+            rows.append(candidates[hit])
+            at.append(order[place[hit]])
+        return np.concatenate(rows), np.concatenate(at)
 
     def created_by(self, time_us: int) -> BitMap:
         """The annotations that were there at a time, inclusive."""
