@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from postil import logs
 from postil.access import DEFAULT_APP, DEFAULT_USER, Access, Open
 from postil.config import Address, Config, ConfigError
+from postil.core.annotation_filters import AnnotationFilters
 from postil.core.annotations import Annotations
 from postil.core.apps import Apps, Users
 from postil.core.codes import StatusCodes
@@ -31,7 +32,9 @@ from postil.core.opening import Opening
 from postil.core.processing import Processing
 from postil.core.query_vectors import QueryVectors
 from postil.core.rehosting import rehost
+from postil.core.saved_searches import SavedSearches
 from postil.core.search import Searches
+from postil.core.search_calls import SearchCalls
 from postil.core.search_log import SearchLog
 from postil.doors.http import gateway as gateways
 from postil.doors.http import routes, site
@@ -152,13 +155,15 @@ class App:
         query_vectors = QueryVectors(embedders, downloads, opening)
         search_log = SearchLog(store, config.search_log_days, self.metrics.searches_dropped.inc)
         on_stop(search_log.close)
+        searches = Searches(store, index, query_vectors, self._count_walk, search_log)
+        saved = SavedSearches(store)
         servicers = [
             AnnotationsServicer(Annotations(store, embedders, hosting, opening)),
             AppsServicer(apps, access),
             ConceptsServicer(Concepts(store)),
             InputsServicer(Inputs(store, intake, processing.wake, partial(index.wait_below, _PRESSURE))),
             ModelsServicer(Models(store, embedders)),
-            SearchesServicer(Searches(store, index, query_vectors, self._count_walk, search_log)),
+            SearchesServicer(SearchCalls(searches, saved, search_log), saved, AnnotationFilters(store)),
             StatusCodesServicer(StatusCodes()),
             UsersServicer(Users(store)),
         ]

@@ -82,7 +82,7 @@ def _method(service: str, descriptor: MethodDescriptor) -> Method:
         service=service,
         scope=scope,
         creates_app=scope is Scope.APP and descriptor.name not in _NEVER_CREATE,
-        reads=verb == "get" or (verb == "post" and descriptor.name.endswith("Searches")),
+        reads=verb == "get" or (verb == "post" and descriptor.name.endswith(("Searches", "SearchesByID"))),
         request=GetMessageClass(descriptor.input_type),
         response=GetMessageClass(descriptor.output_type),
         descriptor=descriptor,
