@@ -206,7 +206,8 @@ def test_what_a_model_wrote_is_untrusted_and_listed_when_asked(call: Call, app: 
     by_model.worker.model.model_version.id = "v1"
     post(call, app, by_model, tree())
     assert len(listed(call, app)) == 1
-    assert len(listed(call, app, list_all_annotations=True)) == 2
+    # the third is what the general model says of the picture
+    assert len(listed(call, app, list_all_annotations=True)) == 3
     assert len(listed(call, app, model_version_ids=["v1"])) == 1
     workers = call("ListAnnotationWorkers", ListAnnotationWorkersRequest(user_app_id=app)).workers
     assert {worker.WhichOneof("worker") for worker in workers} == {"user", "model"}

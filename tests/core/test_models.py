@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from postil.core.models import Models
-from postil.embed.base import EmbedQueue, Spec
+from postil.embed.base import EmbedQueue, Outputs, Spec
 from postil.errors import Failure
 from postil.store.base import Store
 from postil.v1.common_pb2 import Visibility
@@ -37,6 +37,9 @@ class NoQueue:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
+
+    def infer(self, contents: Sequence[Any]) -> Future[Outputs]:
+        raise NotImplementedError
 
     def submit(self, contents: Sequence[Any]) -> Future[NDArray[np.float32]]:
         raise AssertionError(contents)

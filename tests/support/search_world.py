@@ -18,7 +18,7 @@ from postil.core.hosting import Hosting
 from postil.core.opening import Opening
 from postil.core.query_vectors import QueryVectors
 from postil.core.search import Searches
-from postil.embed.base import EmbedQueue, Spec
+from postil.embed.base import EmbedQueue, Outputs, Spec
 from postil.errors import Failure
 from postil.index.base import Metric, Neighbours, Plan
 from postil.media.pictures import PictureReader
@@ -96,6 +96,11 @@ class HashQueue:
     def submit(self, contents: Sequence[Any]) -> Future[NDArray[np.float32]]:
         future: Future[NDArray[np.float32]] = Future()
         future.set_result(np.stack([self.vector(one) for one in contents]))
+        return future
+
+    def infer(self, contents: Sequence[Any]) -> Future[Outputs]:
+        future: Future[Outputs] = Future()
+        future.set_result(Outputs(self.submit(contents).result(), None))
         return future
 
     def vector(self, content: Any) -> NDArray[np.float32]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Protocol
 
-from postil.core import ids, records, statuses, wire
+from postil.core import base_workflow, ids, predictions, records, statuses, wire
+from postil.core.base_workflow import BaseWorkflow
 from postil.core.call import Call
 from postil.core.drafts import Draft, draft
+from postil.core.intake import settle
 from postil.core.jobs import job_message
 from postil.core.labels import Names, StaleError, label_values
 from postil.core.spaces import Spaces
-from postil.core.vectors import SpaceVector
 from postil.errors import Failure
 from postil.store.base import NewInput, Store, Transaction
 from postil.v1.input_pb2 import InputIDConflictResolution
@@ -36,7 +36,7 @@ _JOB = wire.key(MultiInputResponse.DESCRIPTOR, "inputs_add_job")
 class Intake(Protocol):
     """Takes the media of drafts in: see `core/intake.py`."""
 
-    def take(self, drafts: Sequence[Draft]) -> None: ...
+    def take(self, drafts: Sequence[Draft], workflow: BaseWorkflow) -> None: ...
 
 
 class Adding:
@@ -69,8 +69,11 @@ class Adding:
             )
         drafts = [draft(item, position) for position, item in enumerate(request.inputs)]
         self._refuse_datasets(drafts)
-        self._intake.take([made for made in drafts if made.failure is None])
-        self._settle(drafts, min(SYNC_SECONDS, call.remaining()))
+        workflow = base_workflow.of_app(self._store.read(), call.app)
+        self._intake.take([made for made in drafts if made.failure is None], workflow)
+        deadline = time.monotonic() + min(SYNC_SECONDS, call.remaining())
+        for made in drafts:
+            settle(made, deadline)
         self._room(min(ROOM_SECONDS, call.remaining()))
         answer = self._write(call, request, drafts)
         if any(made.pending and made.failure is None for made in drafts):
@@ -86,24 +89,6 @@ class Adding:
                     StatusCode.INPUT_INVALID_ARGUMENT,
                     f"{made.where}: dataset {named} does not exist; leave dataset_ids out",
                 )
-
-    @staticmethod
-    def _settle(drafts: Sequence[Draft], seconds: float) -> None:
-        """Waits for the embedders; what is not done by then becomes pending."""
-        deadline = time.monotonic() + seconds
-        for made in drafts:
-            if made.embedding is None or made.failure is not None:
-                continue
-            spec, future, position = made.embedding
-            try:
-                matrix = future.result(timeout=max(0.0, deadline - time.monotonic()))
-            except FutureTimeout:
-                made.pending = True
-                continue
-            except Failure as failure:
-                made.failure = Failure(failure.code, f"{made.where}: {failure.details}", failure.notes)
-                continue
-            made.vectors.append(SpaceVector(spec.version_id, spec.model_id, spec.kind, matrix[position]))
 
     def _write(self, call: Call, request: PostInputsRequest, drafts: list[Draft]) -> bytes:
         concepts = [concept for made in drafts if made.failure is None for concept in made.level.concepts]
@@ -211,8 +196,22 @@ class _Batch:
             stored[id(made)] = message
         tx.add_inputs(self._app, inputs)
         tx.add_annotations(self._app, levels, labels)
+        self._predict(tx, rows, anchors)
         spaces.write()
         return stored
+
+    def _predict(self, tx: Transaction, rows: Sequence[int], anchors: Sequence[int]) -> None:
+        """Adds what the general model says of the sound drafts."""
+        seen = [place for place in zip(self._sound(), rows, anchors, strict=True) if place[0].values]
+        if not seen:
+            return
+        tx.add_predictions(
+            self._app,
+            [
+                predictions.new_prediction(number, row, made.message.id, anchor, made.values, tx.now_us)
+                for number, (made, row, anchor) in zip(tx.reserve_annotations(len(seen)), seen, strict=True)
+            ],
+        )
 
     def _count(self, tx: Transaction) -> bytes:
         if not self._job:

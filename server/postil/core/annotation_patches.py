@@ -85,6 +85,13 @@ def _apply(action: str, change: Annotation, position: int, before: AnnotationRec
     if before is None:
         made.refuse("it does not exist; give the input_id and id of one that does", StatusCode.CONN_DOES_NOT_EXIST)
         return _Patched(made)
+    if before.predicted:
+        made.refuse(
+            "a model of the base workflow wrote it; say otherwise in an annotation of your own with PostAnnotations, "
+            "or delete it",
+            StatusCode.ANNOTATION_PERMISSION_DENIED,
+        )
+        return _Patched(made, before)
     current = Annotation.FromString(before.message)
     try:
         made.message = patch.annotation(action, current, change)

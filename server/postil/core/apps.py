@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from postil.core import app_fields, app_lists, ids, patch, statuses
+from postil.core import app_fields, app_lists, base_workflow, ids, patch, statuses
 from postil.core.call import PUBLIC_APP, PUBLIC_USER, Call
 from postil.errors import Failure, invalid_request, missing
 from postil.store.base import AppRecord, Store, Transaction
@@ -45,6 +45,7 @@ class Apps:
         for position, app in enumerate(request.apps):
             app.id = app.id or ids.new_id()
             app_fields.check(app, call.user_id, ids.at("apps", position))
+            base_workflow.check(self._store.read(), app, None, ids.at("apps", position))
         _check_unique(request.apps)
         apps = self._store.write(lambda tx: _add(tx, call.user_id, request.apps))
         return MultiAppResponse(status=statuses.status(StatusCode.SUCCESS), apps=apps)
@@ -153,6 +154,8 @@ def _patch(
 
     def op(tx: Transaction) -> list[App]:
         records = [_existing(tx, user_id, change.id, ids.at("apps", i)) for i, change in enumerate(changes)]
+        for position, (record, change) in enumerate(zip(records, changes, strict=True)):
+            base_workflow.check(tx, change, record.row, ids.at("apps", position))
         return [
             _update(tx, record, app_fields.patched(action, request.metadata_action, app_fields.message(record), change))
             for record, change in zip(records, changes, strict=True)

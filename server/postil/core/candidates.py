@@ -82,12 +82,13 @@ class Candidates:
     """
 
     def __init__(
-        self, reader: HitReader, target: Target, query: Query, near: Callable[[Point], Near], chunk: int
+        self, reader: HitReader, target: Target, query: Query, near: Callable[[Point], Near], count: int, chunk: int
     ) -> None:
         self._reader = reader
         self._target = target
         self._min_value = query.min_value
         self._near = near
+        self._count = count
         self._chunk = min(chunk, _READ)
         self.complete = True
 
@@ -99,13 +100,22 @@ class Candidates:
         target = self._target
         if target.best and self._min_value <= scores.PRESENT:
             yield from self._labelled(target.best, scores.PRESENT)
-        point = target.point()
-        if point is not None:
-            near = self._near(point)
+        near = self._found()
+        if near is not None:
             yield from self._neighbours(near)
             self.complete = near.complete
         if target.worst and self.complete and self._min_value <= scores.ABSENT:
             yield from self._labelled(target.worst, scores.ABSENT)
+
+    def _found(self) -> Near | None:
+        """What the order is made of besides labels."""
+        target = self._target
+        if target.predicted is not None:
+            said = target.predicted.best(self._count, flip=target.flip)
+            good = int(np.count_nonzero(said.scores >= self._min_value))  # they are sorted: a prefix
+            return Near(said.anchors[:good], said.scores[:good], said.complete or good < len(said.scores))
+        point = target.point()
+        return self._near(point) if point is not None else None
 
     def _labelled(self, rows: Sequence[int], score: float) -> Iterator[list[Scored]]:
         for start in range(0, len(rows), self._chunk):

@@ -20,10 +20,7 @@ from postil.v1.status_code_pb2 import StatusCode
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from postil.embed.base import Spec
+    from postil.embed.base import Outputs, Spec
 
 MEDIA = ("image", "video", "audio", "text")
 MAX_TEXT = 100_000  # characters
@@ -42,7 +39,9 @@ class Draft:
         content: The medium's bytes, until they are in a blob.
         url: As the client gave it, trimmed; "" without one.
         vectors: Vectors to keep: the client's own, and the default embedder's once it is there.
-        embedding: The default embedder's answer to come: what it is called, float32 [n, dim], which row of it.
+        embedding: The default embedder's answer to come, for one content: what it is called, and its vector.
+        sight: The general model's answer to come; often the same pass.
+        values: What it says: (concept number, probability), likeliest first.
         blobs: Digests to keep.
         pending: Accepted, to be finished by a worker.
         failure: Why the item is refused.
@@ -56,7 +55,9 @@ class Draft:
     url: str = ""
     allow_duplicate_url: bool = False
     vectors: list[SpaceVector] = field(default_factory=list)
-    embedding: tuple[Spec, Future[NDArray[np.float32]], int] | None = None
+    embedding: tuple[Spec, Future[Outputs]] | None = None
+    sight: Future[Outputs] | None = None
+    values: tuple[tuple[int, float], ...] = ()
     blobs: list[str] = field(default_factory=list)
     pending: bool = False
     failure: Failure | None = None

@@ -6,14 +6,22 @@ than those few are ever held decoded at once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
 
+from postil.core import predictions
+from postil.core.base_workflow import BaseWorkflow
 from postil.core.drafts import Draft
 from postil.core.hosting import Hosting
 from postil.core.opening import Opening
+from postil.core.vectors import SpaceVector
+from postil.embed import general
 from postil.embed.base import Embedders
 from postil.errors import Failure
+from postil.media.pictures import Picture
 from postil.media.sniff import video_format
 from postil.store.base import Blobs
 from postil.v1.status_code_pb2 import StatusCode
@@ -47,19 +55,24 @@ class Intake:
         """A medium that was taken in before."""
         return self._blobs.get(digest)
 
-    def take(self, drafts: Sequence[Draft]) -> None:
-        """Takes in all drafts that have content; those with only a URL stay pending."""
+    def take(self, drafts: Sequence[Draft], workflow: BaseWorkflow) -> None:
+        """Takes in all drafts that have content; those with only a URL stay pending.
+
+        Args:
+            drafts: Of one app.
+            workflow: Which models run on them.
+        """
         ready = [made for made in drafts if made.content]
         texts = [made for made in ready if made.medium == "text"]
         others = [made for made in ready if made.medium != "text"]
         if texts:
-            self._texts(texts)
+            self._texts(texts, workflow)
         if len(others) == 1:
-            self._file(others[0])
+            self._file(others[0], workflow)
         elif others:
-            list(self._pool.map(self._file, others))
+            list(self._pool.map(partial(self._file, workflow=workflow), others))
 
-    def _texts(self, drafts: Sequence[Draft]) -> None:
+    def _texts(self, drafts: Sequence[Draft], workflow: BaseWorkflow) -> None:
         sound = []
         for made in drafts:
             text = made.message.data.text
@@ -75,21 +88,21 @@ class Intake:
             made.content = b""
             sound.append(made)
         queue = self._embedders.default("text")
-        if queue is None:
+        if queue is None or not workflow.texts:
             return
         for made in sound:  # one by one, so that a text the model cannot take fails alone; the queue batches them
-            made.embedding = (queue.spec, queue.submit([made.message.data.text.raw]), 0)
+            made.embedding = (queue.spec, queue.infer([made.message.data.text.raw]))
 
-    def _file(self, made: Draft) -> None:
+    def _file(self, made: Draft, workflow: BaseWorkflow) -> None:
         try:
             if made.medium == "image":
-                self._picture(made)
+                self._picture(made, workflow)
             else:
                 self._opaque(made)
         except Failure as failure:
             made.failure = Failure(failure.code, f"{made.where}: {failure.details}", failure.notes)
 
-    def _picture(self, made: Draft) -> None:
+    def _picture(self, made: Draft, workflow: BaseWorkflow) -> None:
         picture = self._opening.to_embed(made.content)
         image = made.message.data.image
         self._host(made)
@@ -97,8 +110,19 @@ class Intake:
         image.image_info.format = picture.format
         image.image_info.color_mode = "RGB"
         queue = self._embedders.default("picture")
+        if queue is not None and workflow.pictures:
+            made.embedding = (queue.spec, queue.infer([picture.image]))
+        if workflow.concepts:
+            self._see(made, picture)
+
+    def _see(self, made: Draft, picture: Picture) -> None:
+        """Asks the general model; of the pass that embeds the picture, when that is its own."""
+        if made.embedding is not None and made.embedding[0].version_id == general.EMBEDDER:
+            made.sight = made.embedding[1]
+            return
+        queue = self._embedders.by_version(general.EMBEDDER)
         if queue is not None:
-            made.embedding = (queue.spec, queue.submit([picture.image]), 0)
+            made.sight = queue.infer([picture.image])
 
     def _opaque(self, made: Draft) -> None:
         """Videos are kept and served; nothing here looks inside them."""
@@ -113,3 +137,29 @@ class Intake:
             medium.url = self._hosting.url(digest)
         made.blobs.append(digest)
         made.content = b""
+
+
+def settle(made: Draft, deadline: float) -> None:
+    """Waits for the models and takes their answers into the draft; what is not there by then becomes pending.
+
+    Args:
+        made: After `Intake.take`.
+        deadline: `time.monotonic()` seconds.
+    """
+    if made.failure is not None:
+        return
+    try:
+        if made.embedding is not None:
+            spec, future = made.embedding
+            outputs = future.result(timeout=max(0.0, deadline - time.monotonic()))
+            vector = SpaceVector(spec.version_id, spec.model_id, spec.kind, outputs.embeddings[0])
+        if made.sight is not None:
+            logits = made.sight.result(timeout=max(0.0, deadline - time.monotonic())).logits
+            made.values = predictions.to_keep(logits[0]) if logits is not None else ()
+    except FutureTimeout:
+        made.pending = True
+    except Failure as failure:
+        made.failure = Failure(failure.code, f"{made.where}: {failure.details}", failure.notes)
+    else:
+        if made.embedding is not None:
+            made.vectors.append(vector)

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-from numpy.typing import NDArray
-
-from postil.core import records, statuses
+from postil.core import base_workflow, predictions, records, statuses
 from postil.core.downloads import Downloads
 from postil.core.drafts import MEDIA, Draft
 from postil.core.hosting import digest_of
-from postil.core.intake import Intake
+from postil.core.intake import Intake, settle
 from postil.core.spaces import Spaces
-from postil.core.vectors import SpaceVector
-from postil.embed.base import Spec
 from postil.errors import Failure
 from postil.store.base import InputRecord, Store, Transaction
 from postil.v1.data_pb2 import Data
@@ -108,22 +104,17 @@ class Processing:
     def _finish(self, app: int, record: InputRecord) -> None:
         made = self._draft(record)
         if made.failure is None:
-            self._intake.take([made])
-        if made.failure is None and made.embedding is not None:
-            self._embedded(made, *made.embedding)
+            owner = self._store.read().app_by_row(app)
+            if owner is None:  # deleted meanwhile, and the input with it
+                return
+            self._intake.take([made], base_workflow.of_app(self._store.read(), owner))
+            settle(made, time.monotonic() + _EMBED_SECONDS)
+        if made.pending:
+            made.failure = Failure(StatusCode.INPUT_FAILED, f"{made.where}: no model answered in {_EMBED_SECONDS:g} s")
         if made.failure is not None:
             self._fail(app, record, made.failure)
         else:
             self._store.write(lambda tx: _complete(tx, app, record.id, made))
-
-    @staticmethod
-    def _embedded(made: Draft, spec: Spec, future: Future[NDArray[np.float32]], position: int) -> None:
-        try:
-            vector = future.result(timeout=_EMBED_SECONDS)[position]
-        except Failure as failure:
-            made.failure = Failure(failure.code, f"{made.where}: {failure.details}", failure.notes)
-            return
-        made.vectors.append(SpaceVector(spec.version_id, spec.model_id, spec.kind, vector))
 
     def _draft(self, record: InputRecord) -> Draft:
         message = Input.FromString(record.message)
@@ -174,6 +165,10 @@ def _complete(tx: Transaction, app: int, input_id: str, made: Draft) -> None:
     tx.update_input(record.row, stored, status=StatusCode.INPUT_SUCCESS, blobs=made.blobs)
     spaces.add(record.anchor, made.vectors)
     spaces.write()
+    if made.values:
+        number = tx.reserve_annotations(1)[0]
+        said = predictions.new_prediction(number, record.row, record.id, record.anchor, made.values, tx.now_us)
+        tx.add_predictions(app, [said])
 
 
 def _record_failure(tx: Transaction, app: int, input_id: str, failure: Failure) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 import numpy as np
 from numpy.typing import NDArray
 
-from postil.core import ids
+from postil.core import base_workflow, ids
 from postil.core.call import Call
 from postil.core.downloads import Downloads
 from postil.core.opening import Opening
@@ -41,7 +41,7 @@ class QueryVectors:
 
     def picture(self, subject: ByPicture, rank: Rank, call: Call) -> tuple[Spec, NDArray[np.float32]]:
         """Which embedder, and float32 [dim]."""
-        queue = self._queue("picture", rank)
+        queue = self._queue("picture", rank, call)
         content = subject.image.base64 or self._download(subject.image.url, rank)
         try:
             picture = self._opening.to_embed(content)
@@ -51,13 +51,20 @@ class QueryVectors:
 
     def text(self, subject: ByText, rank: Rank, call: Call) -> tuple[Spec, NDArray[np.float32]]:
         """Which embedder, and float32 [dim]."""
-        queue = self._queue("text", rank)
+        queue = self._queue("text", rank, call)
         if len(subject.raw) > MAX_TEXT:
             raise invalid(f"{rank.where}: the text has {len(subject.raw)} characters; at most {MAX_TEXT} are taken")
         return queue.spec, _first(queue.submit([subject.raw]), call)
 
-    def _queue(self, kind: str, rank: Rank) -> EmbedQueue:
+    def _queue(self, kind: str, rank: Rank, call: Call) -> EmbedQueue:
         if not rank.space:
+            workflow = base_workflow.refuses(call.app, kind)
+            if workflow:
+                raise Failure(
+                    StatusCode.SEARCH_PREDICTION_FAILURE,
+                    f"{rank.where}: the app's base workflow {workflow!r} gives a {kind} no vector, so there is nothing "
+                    "to search by looks or meaning; patch its default_workflow to 'General' and post inputs then.",
+                )
             queue = self._embedders.default(kind)
             if queue is None:
                 raise Failure(

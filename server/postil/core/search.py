@@ -102,7 +102,7 @@ class Searches:
         k = candidates.band(wanted)
         while True:
             near = partial(self._near, query, k, flip=target.flip)
-            tried = Candidates(reader, target, query, near, chunk=wanted)
+            tried = Candidates(reader, target, query, near, k, chunk=wanted)
             found = list(islice(unit(iter(tried)), page.offset, wanted))
             if len(found) == page.limit or tried.complete:
                 return found

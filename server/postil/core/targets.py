@@ -6,13 +6,15 @@ Nothing here walks the index. What reads many vectors (a concept's examples) wai
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from postil.core import hyponyms, ids, languages, scores
+from postil.core import hyponyms, ids, languages, predictions, scores
+from postil.core.call import PUBLIC_APP
+from postil.core.predictions import PredictedConcept
 from postil.core.query import Query
 from postil.core.ranks import ByConcept, ByInput, ByVector, Rank, invalid
 from postil.errors import Failure
@@ -42,12 +44,14 @@ class Target:
         flip: Farthest first.
         best: Rows of annotations that score 1 by label, oldest first.
         worst: Rows of annotations that score 0 by label, oldest first.
+        predicted: Where the order comes from what the general model says, and not from a point.
     """
 
     point: Callable[[], Point | None]
     flip: bool
     best: Sequence[int] = ()
     worst: Sequence[int] = ()
+    predicted: PredictedConcept | None = None
 
 
 def point_in(space: SpaceRecord, vector: Vector, where: str) -> Point:
@@ -139,7 +143,14 @@ class Resolver:
         raise _unindexed(record)
 
     def concept(self, subject: ByConcept, rank: Rank, query: Query) -> Target:
-        """Labelled with the concept first, then near to the mean of what is, then what is labelled as lacking it."""
+        """Labelled with the concept first, then near to the mean of what is, then what is labelled as lacking it.
+
+        For a concept that the general model knows, its predictions take the place of nearness, unless the rank names
+        this app as the concept's own.
+        """
+        general = self._general(subject)
+        if general is not None:
+            return self._predicted(general, subject, rank, query)
         concept = self._find(subject, rank.where, query.language)
         labels = self._labels(concept, rank, query)
         present = [annotation for annotation, _, value in labels if value > 0.0]
@@ -153,6 +164,23 @@ class Resolver:
         best, worst = (absent, present) if rank.flip else (present, absent)
         centre = cache(lambda: self._centre_of(anchors, rank))  # a page that needs more neighbours asks again
         return Target(centre, rank.flip, best, worst)
+
+    def _general(self, subject: ByConcept) -> PredictedConcept | None:
+        if subject.app_id not in {"", PUBLIC_APP}:
+            return None
+        return predictions.find(self._queries, self._app.row, subject.id, subject.name)
+
+    def _predicted(self, general: PredictedConcept, subject: ByConcept, rank: Rank, query: Query) -> Target:
+        """By the general model's predictions; labels with the app's own concept of that id or name overrule them."""
+        try:
+            own = self._find(replace(subject, app_id=""), rank.where, query.language)
+        except Failure:  # a concept need not be the app's own for the general model to know it
+            return Target(lambda: None, rank.flip, predicted=general)
+        labels = self._labels(own, rank, query)
+        present = [annotation for annotation, _, value in labels if value > 0.0]
+        absent = [annotation for annotation, _, value in labels if value <= 0.0]
+        best, worst = (absent, present) if rank.flip else (present, absent)
+        return Target(lambda: None, rank.flip, best, worst, general)
 
     def _labels(self, concept: ConceptRecord, rank: Rank, query: Query) -> list[tuple[int, int, float]]:
         """As `Queries.labelled`; a kind of the concept that is present counts as the concept itself, if asked."""

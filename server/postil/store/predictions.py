@@ -12,6 +12,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from postil.store.records import AppRecord
+
 
 class NewPrediction(NamedTuple):
     """What a model says of one input."""
@@ -45,6 +47,7 @@ class OutputRecord(NamedTuple):
 class PredictionQueries(Protocol):
     """Reads of predictions."""
 
+    def app_by_row(self, row: int) -> AppRecord | None: ...
     def predicted(self, app: int, concept: int) -> Predicted:
         """All inputs of the app for which the concept number is stored."""
         ...

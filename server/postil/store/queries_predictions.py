@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postil.store.predictions import OutputRecord, Predicted
+from postil.store.records import AppRecord
 from postil.store.sql import select_in
 
 OUTPUT = "app, id, time_us, message"
@@ -18,6 +19,10 @@ class PredictionRows:
     """Mixed into `SqliteQueries`."""
 
     _connection: sqlite3.Connection
+
+    def app_by_row(self, row: int) -> AppRecord | None:
+        found = self._connection.execute("SELECT row, user_id, id, message FROM apps WHERE row = ?", (row,)).fetchone()
+        return AppRecord._make(found) if found else None
 
     def predicted(self, app: int, concept: int) -> Predicted:
         rows = self._connection.execute(
