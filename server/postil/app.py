@@ -22,16 +22,19 @@ from postil.core.annotation_filters import AnnotationFilters
 from postil.core.annotations import Annotations
 from postil.core.apps import Apps, Users
 from postil.core.codes import StatusCodes
+from postil.core.concept_languages import ConceptLanguages
 from postil.core.concepts import Concepts
 from postil.core.downloads import Downloads
 from postil.core.hosting import Hosting
 from postil.core.inputs import Inputs
 from postil.core.intake import Intake
+from postil.core.knowledge_graphs import KnowledgeGraphs
 from postil.core.models import Models
 from postil.core.opening import Opening
 from postil.core.processing import Processing
 from postil.core.query_vectors import QueryVectors
 from postil.core.rehosting import rehost
+from postil.core.relations import Relations
 from postil.core.saved_searches import SavedSearches
 from postil.core.search import Searches
 from postil.core.search_calls import SearchCalls
@@ -155,12 +158,12 @@ class App:
         query_vectors = QueryVectors(embedders, downloads, opening)
         search_log = SearchLog(store, config.search_log_days, self.metrics.searches_dropped.inc)
         on_stop(search_log.close)
-        searches = Searches(store, index, query_vectors, self._count_walk, search_log)
+        searches = Searches(store, index, catalogs, query_vectors, self._count_walk, search_log)
         saved = SavedSearches(store)
         servicers = [
             AnnotationsServicer(Annotations(store, embedders, hosting, opening)),
             AppsServicer(apps, access),
-            ConceptsServicer(Concepts(store)),
+            ConceptsServicer(Concepts(store), ConceptLanguages(store), Relations(store), KnowledgeGraphs(store)),
             InputsServicer(Inputs(store, intake, processing.wake, partial(index.wait_below, _PRESSURE))),
             ModelsServicer(Models(store, embedders)),
             SearchesServicer(SearchCalls(searches, saved, search_log), saved, AnnotationFilters(store)),

@@ -7,7 +7,7 @@ import pytest
 
 from postil.core.concepts import Concepts, concept_message, new_concept_message
 from postil.errors import Failure
-from postil.store.base import AppRecord, ConceptRecord, Store
+from postil.store.base import AppRecord, ConceptName, ConceptRecord, Store
 from postil.v1.annotation_pb2 import Annotation
 from postil.v1.common_pb2 import Pagination, UserAppIDSet, Visibility
 from postil.v1.concept_pb2 import Concept
@@ -210,15 +210,21 @@ def test_searching_with_wildcards(world: World) -> None:
     assert world.search("*", Pagination(page=2, per_page=3)) == ["dogfish", "hotdog"]
 
 
-def test_another_language_has_no_names(world: World) -> None:
-    world.post("dog")
-    query = PostConceptsSearchesRequest(concept_query=ConceptQuery(name="dog", language="zh"))
-    response = world.concepts.search(world.call, query)
-    assert response.status.code == StatusCode.SUCCESS
-    assert not response.concepts
-    assert "'en'" in response.status.developer_notes
-    query.concept_query.language = "en"
-    assert len(world.concepts.search(world.call, query).concepts) == 1
+def test_searching_in_another_language_gives_names_in_it(world: World) -> None:
+    world.post(Concept(id="d", name="dog", definition="a pet"), "fox")
+    dog = world.store.read().concept(world.app.row, "d")
+    assert dog is not None
+    world.store.write(lambda tx: tx.put_concept_name(world.app.row, ConceptName(dog.row, "ja", "犬", "")))
+
+    def found(name: str, language: str) -> list[tuple[str, str, str, str]]:
+        query = PostConceptsSearchesRequest(concept_query=ConceptQuery(name=name, language=language))
+        concepts = world.concepts.search(world.call, query).concepts
+        return [(one.id, one.name, one.language, one.definition) for one in concepts]
+
+    assert found("犬", "ja") == [("d", "犬", "ja", "a pet")]
+    assert found("*", "ja") == [("fox", "fox", "en", ""), ("d", "犬", "ja", "a pet")]
+    assert found("dog", "ja") == []
+    assert found("dog", "zh") == found("dog", "en") == [("d", "dog", "en", "a pet")]
 
 
 def test_ignoring_the_concepts_of_the_app_leaves_none(world: World) -> None:
@@ -233,6 +239,7 @@ def test_ignoring_the_concepts_of_the_app_leaves_none(world: World) -> None:
         PostConceptsSearchesRequest(concept_query=ConceptQuery(name="n" * 257)),
         PostConceptsSearchesRequest(concept_query=ConceptQuery(model=Model(id="m"))),
         PostConceptsSearchesRequest(concept_query=ConceptQuery(workflow_id="w")),
+        PostConceptsSearchesRequest(concept_query=ConceptQuery(language="japanese!")),
         PostConceptsSearchesRequest(extra_info=ConceptExtraInfoRequest()),
     ],
 )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from postil.core import ids, pages, patch, statuses
+from postil.core import ids, languages, pages, patch, statuses
 from postil.core.call import Call
 from postil.core.concept_names import rewrite
 from postil.errors import Failure, missing
-from postil.store.base import AppRecord, ConceptRecord, ConceptTally, Store, Transaction
-from postil.v1.app_pb2 import App
+from postil.store.base import AppRecord, ConceptName, ConceptRecord, ConceptTally, Store, Transaction
 from postil.v1.common_pb2 import Visibility
 from postil.v1.concept_pb2 import Concept, ConceptCount, ConceptTypeCount
 from postil.v1.concept_service_pb2 import (
@@ -28,7 +27,6 @@ from postil.v1.status_pb2 import Status
 
 MAX_ITEMS = 1000
 MAX_NAME = 256  # characters; a name is copied into every label that carries it
-DEFAULT_LANGUAGE = "en"
 
 _SERVER_FIELDS = frozenset({"id", "value", "created_at", "language", "app_id", "user_id", "extra_info"})
 _NAMED = 5  # how many items at fault a message names
@@ -94,22 +92,23 @@ class Concepts:
     def search(self, call: Call, request: PostConceptsSearchesRequest) -> MultiConceptResponse:
         """Concepts whose name matches a pattern, ordered by name: `*` stands for any text, case does not matter.
 
-        Names are kept in the app's default language alone, so a search in another one finds nothing, and says why in
-        `status.developer_notes`.
+        In another language than the app's, names in it are searched and returned; a concept that has none there goes
+        by its own name.
 
         Raises:
             Failure: CONCEPTS_INVALID_REQUEST for a part of the query that is not supported.
         """
         query, page = request.concept_query, pages.of_list(request.pagination.page, request.pagination.per_page)
         _check_query(request)
-        app, language = call.app, _language(call.app)
+        app, language = call.app, languages.foreign(call.app, query.language)
         if query.ignore_app_concepts:
             return MultiConceptResponse(status=_ok("The app's own concepts are all there are, and they are ignored."))
-        if query.language and query.language != language:
-            note = f"Concept names of this app are in {language!r}; there are none in {query.language[:20]!r}."
-            return MultiConceptResponse(status=_ok(note))
-        found = self._store.read().search_concepts(app.row, query.name or "*", page.offset, page.limit)
-        return _many(app, found)
+        queries, pattern = self._store.read(), query.name or "*"
+        if not language:
+            return _many(app, queries.search_concepts(app.row, pattern, page.offset, page.limit))
+        languages.check(language, "concept_query", StatusCode.CONCEPTS_INVALID_REQUEST)
+        found = queries.search_concepts_in(app.row, language, pattern, page.offset, page.limit)
+        return MultiConceptResponse(status=_ok(), concepts=[_translated(app, *one) for one in found])
 
     def counts(self, call: Call, request: GetConceptCountsRequest) -> MultiConceptCountResponse:
         """How many annotations say that a concept is present or absent, in all and by the state of their inputs."""
@@ -132,7 +131,7 @@ def concept_message(app: AppRecord, record: ConceptRecord) -> Concept:
 
 def _owned(app: AppRecord, concept: Concept) -> Concept:
     concept.value = 1.0
-    concept.language, concept.app_id, concept.user_id = _language(app), app.id, app.user_id
+    concept.language, concept.app_id, concept.user_id = languages.own(app), app.id, app.user_id
     return concept
 
 
@@ -153,8 +152,13 @@ def _own_fields(sent: Concept) -> Concept:
     return own
 
 
-def _language(app: AppRecord) -> str:
-    return App.FromString(app.message).default_language or DEFAULT_LANGUAGE
+def _translated(app: AppRecord, record: ConceptRecord, name: ConceptName | None) -> Concept:
+    """A concept as it is called in another language; as it is where it has no name there."""
+    concept = concept_message(app, record)
+    if name is not None:
+        concept.name, concept.language = name.name, name.language
+        concept.definition = name.definition or concept.definition
+    return concept
 
 
 def _overwrite(tx: Transaction, app: AppRecord, record: ConceptRecord, change: Concept) -> ConceptRecord:
