@@ -1,0 +1,117 @@
+"""What a family of clicks teaches, as one vector: half Rocchio, half a logistic head, ready to search by.
+
+Rocchio (1971) moves the query towards what was chosen and away from what was passed over. A logistic head, fitted on
+the same vectors against a background, knows which directions matter. Both order vectors by an inner product, so their
+blend does too: a learned search is a search by another vector, which the graph serves as it serves any.
+
+The head needs examples before it is to be trusted, so its share grows with them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from postil.core.scores import direction
+
+Vector = NDArray[np.float32]
+Matrix = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+TOWARDS = 1.5  # weight of what was chosen, next to the query's 1
+AWAY = 0.3  # weight of what was passed over
+TRUST = 3.0  # distinct hits chosen at which the head counts half
+PASSED_WEIGHT = 0.5  # of one that was passed over, in the head, next to a chosen one's 1
+BACKGROUND_WEIGHT = 5.0  # of all of the background together
+RIDGE = 0.1
+_INTERCEPT_RIDGE = 1e-3
+_STEPS = 15
+_CLOSE = 1e-6
+
+
+class Examples(NamedTuple):
+    """Vectors of length 1 with how often each was seen; rows of a matrix, float32 [n, dim]."""
+
+    chosen: Matrix
+    chosen_times: Floats  # [n]
+    passed: Matrix
+    passed_times: Floats
+    background: Matrix
+
+
+class Lesson(NamedTuple):
+    """What was learned: a shift of any query of the family, and a direction of its own."""
+
+    shift: Vector  # [dim]
+    head: Vector  # [dim], length 1
+    share: float  # of the head, 0 to 1
+
+
+def learn(examples: Examples) -> Lesson:
+    """The lesson of at least one chosen vector. The same examples in the same order give the same bits."""
+    shift = TOWARDS * _mean(examples.chosen, examples.chosen_times)
+    if len(examples.passed):
+        shift = shift - AWAY * _mean(examples.passed, examples.passed_times)
+    share = len(examples.chosen) / (len(examples.chosen) + TRUST)
+    return Lesson(shift.astype(np.float32), _head(examples), share)
+
+
+def moved(query: Vector, lesson: Lesson) -> Vector:
+    """The query as learned: float32 [dim], of the same length as the query."""
+    rocchio = direction(direction(query) + lesson.shift)
+    blend = direction((1.0 - lesson.share) * rocchio + lesson.share * lesson.head)
+    return np.ascontiguousarray(blend * np.sqrt(np.dot(query, query)), dtype=np.float32)
+
+
+def unit(matrix: Matrix) -> Matrix:
+    """The rows at length 1; a row of zeros stays."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix))
+    return np.ascontiguousarray(matrix / np.where(lengths > 0.0, lengths, 1.0)[:, None], dtype=np.float32)
+
+
+def _mean(matrix: Matrix, times: Floats) -> Floats:
+    mean: Floats = times @ matrix.astype(np.float64) / times.sum()
+    return mean
+
+
+def _head(examples: Examples) -> Vector:
+    """Weights of a logistic regression that tells what was chosen from what was not, at length 1.
+
+    There are fewer examples than dimensions, mostly. Then the weights are a sum of examples, and the same regression is
+    solved in coordinates that span just those: some milliseconds whatever the dimension.
+    """
+    matrix = np.vstack([examples.chosen, examples.passed, examples.background]).astype(np.float64)
+    others = len(examples.passed) + len(examples.background)
+    targets = np.r_[np.ones(len(examples.chosen)), np.zeros(others)]
+    behind = np.full(len(examples.background), BACKGROUND_WEIGHT / max(1, len(examples.background)))
+    times = np.r_[examples.chosen_times, PASSED_WEIGHT * examples.passed_times, behind]
+    if len(matrix) >= matrix.shape[1]:
+        weights = _logistic(matrix, targets, times)
+    else:
+        values, vectors = np.linalg.eigh(matrix @ matrix.T)
+        large = values > values[-1] * 1e-10
+        roots = np.sqrt(values[large])
+        basis = vectors[:, large] / roots  # matrix.T @ basis has orthonormal columns
+        weights = matrix.T @ (basis @ _logistic(vectors[:, large] * roots, targets, times))
+    return direction(weights.astype(np.float32))
+
+
+def _logistic(matrix: Floats, targets: Floats, times: Floats) -> Floats:
+    """Ridge logistic regression by Newton's method; the intercept is left out of the answer."""
+    design = np.c_[matrix, np.ones(len(matrix))]
+    ridge = np.full(design.shape[1], RIDGE)
+    ridge[-1] = _INTERCEPT_RIDGE
+    weights = np.zeros(design.shape[1])
+    for _ in range(_STEPS):
+        chances = 1.0 / (1.0 + np.exp(-np.clip(design @ weights, -30.0, 30.0)))
+        slope = design.T @ (times * (chances - targets)) + ridge * weights
+        curve = (design.T * (times * chances * (1.0 - chances))) @ design
+        curve[np.diag_indices_from(curve)] += ridge
+        step = np.linalg.solve(curve, slope)
+        weights -= step
+        if np.abs(step).max() < _CLOSE:
+            break
+    found: Floats = weights[:-1]
+    return found
