@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -66,17 +67,19 @@ class Method:
         return f"/{self.service}/{self.name}"
 
 
-def _scope(path: str) -> Scope:
-    """The first HTTP binding names the user and the app when they matter."""
-    if "{user_app_id.app_id}" in path:
+def _scope(paths: Iterable[str]) -> Scope:
+    """Some HTTP binding names the user and the app when they matter."""
+    every = " ".join(paths)
+    if "{user_app_id.app_id}" in every:
         return Scope.APP
-    return Scope.USER if "{user_app_id.user_id}" in path else Scope.NONE
+    return Scope.USER if "{user_app_id.user_id}" in every else Scope.NONE
 
 
 def _method(service: str, descriptor: MethodDescriptor) -> Method:
     rule = descriptor.GetOptions().Extensions[annotations_pb2.http]
     verb = rule.WhichOneof("pattern") or "get"
-    scope = _scope(getattr(rule, verb))
+    bindings = [rule, *rule.additional_bindings]
+    scope = _scope(getattr(one, one.WhichOneof("pattern") or "get") for one in bindings)
     return Method(
         name=descriptor.name,
         service=service,
