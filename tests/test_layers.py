@@ -26,12 +26,13 @@ ROOMS: dict[str, set[str]] = {
 }
 CORE_AND_BELOW = set(ROOMS) - {"v1"}
 ONLY_IN: dict[str, set[str]] = {
-    "grpc": {"doors", "app", "v1"},
+    "grpc": {"doors", "app", "v1", "commands"},
     "grpc_health": {"doors", "app"},
     "grpc_reflection": {"doors", "app"},
     "sqlite3": {"store"},
     "sqlite_utils": {"store"},
 }
+OUTSIDE = {"demo", "commands", "cli"}  # work on a server through the client
 NOWHERE = {"pickle", "cPickle", "shelve", "marshal", "dill", "joblib", "cloudpickle"}
 
 MAX_FILE_LINES = 400
@@ -65,7 +66,7 @@ def offences(path: Path) -> Iterator[str]:
             yield f"{path.relative_to(ROOT)} imports {top}: data from outside must not run code"
         if here not in ONLY_IN.get(top, {here}):
             yield f"{path.relative_to(ROOT)} imports {top}: only {', '.join(sorted(ONLY_IN[top]))} may"
-        if top == "postil_client" and here != "demo":  # the demo works from outside
+        if top == "postil_client" and here not in OUTSIDE:
             yield f"{path.relative_to(ROOT)} imports the client"
         if here in ROOMS and top == "postil" and not allowed(here, name.removeprefix("postil.")):
             yield f"{path.relative_to(ROOT)} imports {name}: {here} may use {', '.join(sorted(ROOMS[here]))}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -24,12 +24,21 @@ def commands() -> str:
     assert isinstance(group, click.Group)  # noqa: S101 - what the loop below relies on
     settings = {row.name for row in config.settings()}
     lines = ["| command | what it does |", "|---|---|"]
-    for name, command in sorted(group.commands.items()):
+    for name, command in sorted(leaves(group)):
         every = settings <= {one.name for one in command.params}
         shown = [_usage(one) for one in command.params if not (every and one.name in settings)]
         usage = " ".join([f"postil {name}", *shown, *(["[SETTING...]"] if every else [])])
         lines.append(f"| `{usage}` | {_oneline(command.help or '')} |")
     return "\n".join(lines) + "\n"
+
+
+def leaves(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by its full name."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
 
 
 def _usage(param: click.Parameter) -> str:

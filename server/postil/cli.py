@@ -1,4 +1,4 @@
-"""The `postil` command: serve, verify, version, demo. Options come from the table in `config.py`."""
+"""The `postil` command: serve, verify, version, demo, concepts. Options come from the table in `config.py`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -48,6 +49,25 @@ def _option(row: Any) -> Callable[[F], F]:
         return click.option(name, row.name, is_flag=True, flag_value="yes", default=None, help=text)
     shown = f"{text} [default: {row.default}]" if row.default not in ("", (), None) else text
     return click.option(name, row.name, metavar=row.metadata["metavar"], multiple=row.metadata["many"], help=shown)
+
+
+def _server(command: F) -> F:
+    """Adds the options that say which server and app a command works on from outside."""
+    for option in reversed(
+        (
+            click.option(
+                "--target", default="127.0.0.1:18080", show_default=True, metavar="HOST:PORT", help="The server."
+            ),
+            click.option("--app", default="", metavar="ID", help="The app; default: the server's default app."),
+            click.option(
+                "--user", default="", metavar="ID", help="Owner of the app; default: whoever the key belongs to."
+            ),
+            click.option("--key", default=None, metavar="KEY", help="An API key, for a server that asks for one."),
+            click.option("--tls", is_flag=True, help="Speak TLS."),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -148,6 +168,29 @@ def demo(context: click.Context) -> None:
     from postil.demo.command import demo as show
 
     context.invoke(show)
+
+
+@main.group()
+def concepts() -> None:
+    """Work on many concepts of a running server at once."""
+
+
+@concepts.command()
+@_server
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def import_languages(file: Path, **server: Any) -> None:
+    """Name concepts in other languages, from a CSV or TSV table of concept, language, name, definition (optional)."""
+    from postil.commands.concepts import import_languages as send
+
+    with _client(server) as client:
+        sys.exit(send(file, client))
+
+
+def _client(server: dict[str, Any]) -> Any:
+    """A client of the server that the options of `_server` name."""
+    from postil_client import Client
+
+    return Client(server["target"], key=server["key"], user_id=server["user"], app_id=server["app"], tls=server["tls"])
 
 
 def _load(given: dict[str, Any]) -> config.Config:
