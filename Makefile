@@ -59,6 +59,7 @@ verify-protos: $(STAMP)-verify $(BUF)
 	$(BUF) format --diff --exit-code protos --exclude-path protos/google
 	$(BUF) breaking protos --against protos/baseline.binpb
 	$(BIN)/python tools/protos.py --check
+	$(BIN)/python tools/openapi.py --check
 
 fix-protos: $(BUF)
 	$(BUF) format -w protos --exclude-path protos/google
@@ -74,8 +75,9 @@ fix-docs: $(STAMP)-verify
 verify-shell:
 	@for script in tools/*.sh .ci/run clients/shell/*.sh; do bash -n $$script || exit 1; done
 
-protos: $(STAMP)-verify ## regenerate the stubs in server/postil/v1 from protos/
+protos: $(STAMP)-verify ## regenerate the stubs in server/postil/v1 and the OpenAPI document from protos/
 	$(BIN)/python tools/protos.py $(ARGS)
+	$(BIN)/python tools/openapi.py
 
 bench: $(STAMP)-bench ## measure speed and memory against the floor; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)

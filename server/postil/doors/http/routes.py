@@ -1,4 +1,5 @@
-"""The pages of the HTTP door beside the gateway: health, readiness, metrics and hosted media. Errors are JSON."""
+"""The pages of the HTTP door beside the gateway: health, readiness, metrics, the description of the
+calls, and hosted media. Errors are JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from postil.core import statuses
-from postil.doors.http import hosted
+from postil.doors.http import hosted, reference
 from postil.doors.http.hosted import Blob, Thumbnail
 from postil.doors.http.json_out import Printer
 from postil.media.thumbnails import SIZES
@@ -45,6 +46,7 @@ def build(ready: Callable[[], bool], metrics: Metrics, blob: Blob, thumbnail: Th
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics_page),
+            *reference.routes(),
             *hosted.routes(blob, thumbnail, tuple(SIZES)),
         ],
         exception_handlers={HTTPException: _refused, Exception: _refused},
