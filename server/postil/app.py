@@ -58,6 +58,7 @@ from postil.embed.onnx_model import UserModel
 from postil.embed.packaged import Unusable
 from postil.embed.registry import ModelRegistry
 from postil.index.base import Plan
+from postil.index.catalogs import Catalogs
 from postil.index.files import MANIFEST, Damaged, Folder
 from postil.index.manager import IndexManager
 from postil.media.fetch import Fetcher
@@ -121,7 +122,8 @@ class App:
         on_stop(index.close)
         hosting = Hosting(config.public_url or f"http://{http_at}")
         rehost(store, hosting)
-        dispatcher = self._dispatcher(store, index, hosting)
+        catalogs = Catalogs(store)
+        dispatcher = self._dispatcher(store, index, catalogs, hosting)
         grpc = rpc.build(dispatcher, methods.table(), self._limits())
         on_stop(grpc.stop, config.drain_s)
         dispatcher.admit(calls=False)
@@ -129,6 +131,7 @@ class App:
         on_stop(gateway.close)
         grpc_at = Address(config.grpc.host, grpc.listen(config.grpc))
         index.start()
+        catalogs.start()
         dispatcher.admit(calls=True)
         grpc.set_ready(ready=True)
         self._ready.set()
@@ -142,7 +145,7 @@ class App:
         """Takes no new calls, lets the running ones finish for `drain_s`, closes everything. Safe to call twice."""
         self._closing.close()
 
-    def _dispatcher(self, store: SqliteStore, index: IndexManager, hosting: Hosting) -> Dispatcher:
+    def _dispatcher(self, store: SqliteStore, index: IndexManager, catalogs: Catalogs, hosting: Hosting) -> Dispatcher:
         config, on_stop = self._config, self._closing.callback
         embedders = ModelRegistry(config.data_dir, config.embed_threads or os.cpu_count() or 1, user_models(config))
         on_stop(embedders.close)

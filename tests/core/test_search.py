@@ -321,7 +321,11 @@ def test_no_search_at_all_is_refused(world: World) -> None:
         world.searches.annotations(world.call(), PostAnnotationsSearchesRequest())
 
 
-def test_counts_are_refused_with_their_own_code(world: World) -> None:
-    with pytest.raises(Failure) as failure:
-        world.searches.inputs(world.call(), PostInputsSearchesRequest(searches=[Search()], only_count=True))
-    assert failure.value.code == StatusCode.SEARCH_COUNTS_UNAVAILABLE
+def test_counts_come_without_hits(compass: World) -> None:
+    searches = [Search(), ranked(near(E)), ranked(near(E), min_value=0.5)]
+    compass.region("east", N)
+    request = PostInputsSearchesRequest(searches=searches, only_count=True)
+    answer = MultiSearchResponse.FromString(compass.searches.inputs(compass.call(), request))
+    assert [count.estimated_total for count in answer.hit_counts] == [4, 4, 3]
+    assert not answer.hits
+    assert answer.status.code == StatusCode.SUCCESS

@@ -157,7 +157,7 @@ def _delete(world: World, input_id: str) -> None:
 def _stored(world: World) -> list[tuple[Input, Annotation]]:
     """Every annotation with its input, by anchor and row, read without any cache."""
     queries = world.store.read()
-    anchors = sorted(world.indexes.spaces[1].vectors)
+    anchors = sorted(world.indexes.spaces[1].held)
     return [
         (Input.FromString(record.input_message), Annotation.FromString(record.annotation_message))
         for anchor in anchors

@@ -47,11 +47,13 @@ def vector(*numbers: float) -> Data:
         Search(
             query=Query(filters=[Filter(annotation=Annotation(), input=Input())], ranks=[Rank(annotation=Annotation())])
         ),
+        Search(query=Query(filters=[Filter(last_updated_time_range=TimeRange()), Filter(input=Input(data=Data()))])),
     ],
 )
 def test_empty_ranks_and_filters_constrain_nothing(search: Search) -> None:
     query = read_query(search, "searches[0]")
-    assert query.rank is None
+    assert query.ranks == ()
+    assert query.unfiltered
     assert query.metric is Metric.EUCLIDEAN
     assert not query.exact
 
@@ -129,18 +131,15 @@ def metadata() -> Data:
         (Search(metric=7), "metric"),  # type: ignore[arg-type]
         (Search(min_value=float("nan")), "min_value"),
         (Search(save=True), "save"),
-        (Search(as_of=Timestamp()), "as_of"),
         (Search(query=Query(ands=[And()])), "ands"),
-        (Search(query=Query(filters=[Filter(annotation=Annotation(id="a"))])), "filters[0]"),
-        (Search(query=Query(filters=[Filter(), Filter(annotation=Annotation(data=Data()))])), "filters[1]"),
-        (Search(query=Query(filters=[Filter(negate=True)])), "filters[0]"),
-        (Search(query=Query(filters=[Filter(last_updated_time_range=TimeRange())])), "filters[0]"),
-        (Search(query=Query(filters=[Filter(input=Input(id="a"))])), "filters[0]"),
-        (ranked(concept(1), concept(1)), "several ranks"),
+        (
+            Search(query=Query(filters=[Filter(), Filter(input=Input(dataset_ids=["d"]))])),
+            "filters[1].input",
+        ),
+        (Search(query=Query(filters=[Filter(annotation=Annotation(data=vector(1)))])), "annotation.data.embeddings"),
+        (ranked(*[concept(1)] * 33), "33 things"),
         (ranked(Rank(negate=True)), "nothing to rank by"),
         (ranked(Rank(annotation=Annotation(embed_model_version_id="x"))), "nothing to rank by"),
-        (ranked(by(Data(concepts=[Concept(id="a", value=1), Concept(id="b", value=1)]))), "several things"),
-        (ranked(by(vector(1), input_id="a")), "several things"),
         (ranked(by(Data(concepts=[Concept(value=1)]))), "concepts[0]"),
         (ranked(by(Data(concepts=[Concept(id="a", value=0.5)]))), "value is 0.5"),
         (ranked(by(vector())), "embeddings[0]"),
@@ -161,3 +160,14 @@ def test_what_is_not_understood_is_refused_by_name(search: Search, named: str) -
     assert refused.value.code == StatusCode.SEARCH_INVALID_REQUEST
     assert named in refused.value.details
     assert "searches[0]" in refused.value.details
+
+
+def test_weights_are_shared_among_ranks_and_then_within_them() -> None:
+    two = by(Data(concepts=[Concept(id="a", value=1), Concept(id="b", value=0)]), input_id="i")
+    found = read_query(ranked(two, Rank(), concept(1)), "searches[0]").ranks
+    assert [rank.weight for rank in found] == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
+    assert sum(rank.flip for rank in found) == 1
+
+
+def test_a_time_to_look_back_to() -> None:
+    assert read_query(Search(as_of=Timestamp(seconds=2, nanos=3000)), "searches[0]").as_of_us == 2_000_003

@@ -21,6 +21,7 @@ from postil.core.search import Searches
 from postil.embed.base import EmbedQueue, Outputs, Spec
 from postil.errors import Failure
 from postil.index.base import Metric, Neighbours, Plan
+from postil.index.catalogs import Catalogs
 from postil.media.pictures import PictureReader
 from postil.store.base import AnnotationRecord, AppRecord, Change, NewInput, Transaction, Vectors
 from postil.store.sqlite import SqliteStore
@@ -42,10 +43,10 @@ class ExactSpace:
     """All vectors of a space in a dictionary."""
 
     def __init__(self) -> None:
-        self.vectors: dict[int, NDArray[np.float32]] = {}
+        self.held: dict[int, NDArray[np.float32]] = {}
 
     def __len__(self) -> int:
-        return len(self.vectors)
+        return len(self.held)
 
     def search(
         self,
@@ -56,15 +57,35 @@ class ExactSpace:
         exact: bool = False,
         allow: BitMap | None = None,
     ) -> Neighbours:
-        rows = np.array(sorted(self.vectors), dtype=np.int64)
-        matrix = np.array([self.vectors[int(row)] for row in rows], dtype=np.float32)
-        if metric is Metric.COSINE:
-            cosines = matrix @ query / (np.linalg.norm(matrix, axis=1) * np.linalg.norm(query))
-            distances = (1.0 - cosines).astype(np.float32)
-        else:
-            distances = ((matrix - query) ** 2).sum(axis=1).astype(np.float32)
+        rows = np.array(sorted(row for row in self.held if allow is None or row in allow), dtype=np.int64)
+        if not len(rows):
+            return Neighbours(rows, np.empty(0, np.float32), Plan.EMPTY)
+        distances = self._distances(query, rows, metric)
         order = np.lexsort((rows, distances))[:k]
         return Neighbours(rows[order], distances[order], Plan.SCAN if exact else Plan.GRAPH)
+
+    def _distances(self, query: NDArray[np.float32], rows: NDArray[np.int64], metric: Metric) -> NDArray[np.float32]:
+        matrix = np.array([self.held[int(row)] for row in rows], dtype=np.float32)
+        if metric is Metric.COSINE:
+            cosines = matrix @ query / (np.linalg.norm(matrix, axis=1) * np.linalg.norm(query))
+            return np.asarray(1.0 - cosines, np.float32)
+        return np.asarray(((matrix - query) ** 2).sum(axis=1), np.float32)
+
+    def measure(
+        self, query: NDArray[np.float32], rows: NDArray[np.int64], *, metric: Metric = Metric.EUCLIDEAN
+    ) -> NDArray[np.float32]:
+        found = np.full(len(rows), np.nan, np.float32)
+        here = np.array([row in self.held for row in rows.tolist()], np.bool_)
+        if here.any():
+            found[here] = self._distances(query, rows[here], metric)
+        return found
+
+    def vectors(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        here = np.array([row for row in rows.tolist() if row in self.held], np.int64)
+        return here, np.array([self.held[int(row)] for row in here], np.float32)
+
+    def live_rows(self) -> BitMap:
+        return BitMap(self.held)
 
 
 class ExactIndexes:
@@ -77,10 +98,10 @@ class ExactIndexes:
     def apply(self, change: Change) -> None:
         for put in change.put:
             found = self.spaces.setdefault(put.space, ExactSpace())
-            found.vectors.update(zip(put.rows.tolist(), put.matrix, strict=True))
+            found.held.update(zip(put.rows.tolist(), put.matrix, strict=True))
         for space in self.spaces.values():
             for row in change.gone.tolist():
-                space.vectors.pop(row, None)
+                space.held.pop(row, None)
         self.applied = change.seq
 
     def space(self, space: int) -> ExactSpace | None:
@@ -138,6 +159,8 @@ class World:
         self.store = SqliteStore(folder)
         self.indexes = indexes or ExactIndexes()
         self.store.subscribe(self.indexes.apply)
+        self.catalogs = Catalogs(self.store)
+        self.catalogs.start()
         self.app = self.new_app("photos")
         self.embedders = FakeEmbedders(*kinds)
         self.web: dict[str, bytes] = {}
@@ -147,7 +170,7 @@ class World:
             Downloads(self._fetch, self.store.blobs, Hosting("http://postil.test")),
             Opening(PictureReader()),
         )
-        self.searches = Searches(self.store, self.indexes, vectors, self.plans.append)
+        self.searches = Searches(self.store, self.indexes, self.catalogs, vectors, self.plans.append)
 
     def new_app(self, app_id: str) -> AppRecord:
         return self.store.write(lambda tx: tx.put_app("me", app_id, b""))
@@ -175,7 +198,7 @@ class World:
             message = Input(id=input_id).SerializeToString()
             new = NewInput(row, input_id, 30000, anchor, message, tx.now_us, "", "", ())
             tx.add_inputs(record.row, [new])
-            self._annotate(tx, record, row, input_id, anchor, anchor, labels or {})
+            self._annotate(tx, record, row, input_id, anchor, anchor, labels or {}, level=True)
             self._put(tx, record, anchor, vector, space, kind)
             return anchor
 
@@ -191,14 +214,23 @@ class World:
             assert found is not None
             row = tx.reserve_annotations(1)[0]
             anchor = row if vector is not None else found.anchor
-            self._annotate(tx, self.app, found.row, input_id, row, anchor, labels or {})
+            self._annotate(tx, self.app, found.row, input_id, row, anchor, labels or {}, level=False)
             self._put(tx, self.app, row, vector, space, "client")
             return row
 
         return self.store.write(op)
 
     def _annotate(
-        self, tx: Transaction, app: AppRecord, input_row: int, input_id: str, row: int, anchor: int, labels: Labels
+        self,
+        tx: Transaction,
+        app: AppRecord,
+        input_row: int,
+        input_id: str,
+        row: int,
+        anchor: int,
+        labels: Labels,
+        *,
+        level: bool,
     ) -> None:
         message = Annotation(id=f"annotation-{row}", input_id=input_id)
         for concept, value in labels.items():
@@ -211,8 +243,8 @@ class World:
             message=message.SerializeToString(),
             status=24150,
             trusted=True,
-            input_level=row == anchor,
-            blank=not labels,
+            input_level=level,
+            blank=level and not labels,
             user_id="me",
             model_version_id="",
             workflow_version_id="",

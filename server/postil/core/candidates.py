@@ -1,12 +1,12 @@
-"""From a target to hits in their final order, read from the store a little at a time.
+"""The short way of a search: near to one point, over everything. Hits in their final order, read a little at a time.
 
-The order is: labelled best (score 1, oldest first), then neighbours by score, then labelled worst (score 0). Ties
-among neighbours go to the older anchor, then to the older annotation.
+Ties go to the older anchor, then to the older annotation. What filters, labels or several ranks have a say in is put in
+order by `ranking.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from postil.core import scores
 from postil.core.hit_reader import HitReader, Scored
 from postil.core.query import Query
-from postil.core.targets import Point, Target
+from postil.core.targets import Point
 from postil.index.base import Indexes, Metric, Neighbours, Plan, SpaceIndex
 
 _BAND = 10  # neighbours; the index searches one list for all k of a band (index/planner.py)
@@ -75,57 +75,20 @@ def _all(index: SpaceIndex, point: Point, metric: Metric) -> Neighbours:
 
 
 class Candidates:
-    """Hits of a target in order, found with a given number of neighbours.
+    """Hits near a point in order, read when they are asked for."""
 
-    Iterating a second time starts over. `complete` tells, after an iteration that ran out, whether more neighbours
-    would have given more hits.
-    """
-
-    def __init__(
-        self, reader: HitReader, target: Target, query: Query, near: Callable[[Point], Near], count: int, chunk: int
-    ) -> None:
+    def __init__(self, reader: HitReader, near: Near, chunk: int) -> None:
         self._reader = reader
-        self._target = target
-        self._min_value = query.min_value
         self._near = near
-        self._count = count
         self._chunk = min(chunk, _READ)
-        self.complete = True
 
     def __iter__(self) -> Iterator[Scored]:
         return chain.from_iterable(self._chunks())
 
     def _chunks(self) -> Iterator[list[Scored]]:
-        """The hits in order, in lists, each read when it is asked for."""
-        target = self._target
-        if target.best and self._min_value <= scores.PRESENT:
-            yield from self._labelled(target.best, scores.PRESENT)
-        near = self._found()
-        if near is not None:
-            yield from self._neighbours(near)
-            self.complete = near.complete
-        if target.worst and self.complete and self._min_value <= scores.ABSENT:
-            yield from self._labelled(target.worst, scores.ABSENT)
-
-    def _found(self) -> Near | None:
-        """What the order is made of besides labels."""
-        target = self._target
-        if target.predicted is not None:
-            said = target.predicted.best(self._count, flip=target.flip)
-            good = int(np.count_nonzero(said.scores >= self._min_value))  # they are sorted: a prefix
-            return Near(said.anchors[:good], said.scores[:good], said.complete or good < len(said.scores))
-        point = target.point()
-        return self._near(point) if point is not None else None
-
-    def _labelled(self, rows: Sequence[int], score: float) -> Iterator[list[Scored]]:
-        for start in range(0, len(rows), self._chunk):
-            yield [Scored(score, hit) for hit in self._reader.of_annotations(rows[start : start + self._chunk])]
-
-    def _neighbours(self, near: Near) -> Iterator[list[Scored]]:
-        """Every annotation of every anchor, but those that are labelled and so have their place already."""
-        labelled = frozenset(self._target.best).union(self._target.worst)
-        anchors: list[int] = near.anchors.tolist()
-        values: list[float] = near.scores.tolist()
+        """Every annotation of every anchor."""
+        anchors: list[int] = self._near.anchors.tolist()
+        values: list[float] = self._near.scores.tolist()
         for start in range(0, len(anchors), self._chunk):
             part = anchors[start : start + self._chunk]
             found = self._reader.of_anchors(part)
@@ -133,7 +96,6 @@ class Candidates:
                 Scored(score, hit)
                 for anchor, score in zip(part, values[start : start + self._chunk], strict=True)
                 for hit in found.get(anchor, ())
-                if hit.annotation not in labelled
             ]
 
 

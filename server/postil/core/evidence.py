@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from postil.core import scores
+from postil.core.predictions import PredictedConcept
 from postil.core.targets import Point
 from postil.index.base import Metric, Plan, SpaceIndex
 from postil.index.rowsets import rows_of
@@ -128,6 +129,28 @@ class Average:
         else:
             values = 1.0 - (1.0 + distances - self._square) / 4.0
         return Near(found.rows, np.clip(values + 1e-6, 0.0, 1.0), complete=len(values) < k)  # rounding
+
+
+class Said:
+    """What the general model said of inputs. Regions with vectors of their own have not been asked about."""
+
+    def __init__(self, predicted: PredictedConcept, *, flip: bool) -> None:
+        self._predicted = predicted
+        self._flip = flip
+
+    def scores(self, anchors: Rows) -> Doubles:
+        values = self._predicted.scores(anchors).astype(np.float64)
+        known = np.isin(anchors, self._predicted.anchors())
+        return np.where(known, 1.0 - values if self._flip else values, np.nan)
+
+    def best(self, k: int, allow: BitMap | None) -> Near:
+        if allow is None:
+            found = self._predicted.best(k, flip=self._flip)
+            return Near(found.anchors, found.scores.astype(np.float64), found.complete)
+        anchors = rows_of(allow)
+        values = self.scores(anchors)
+        order = np.lexsort((anchors, -values))[: int(np.count_nonzero(~np.isnan(values)))]  # NaN sorts last
+        return Near(anchors[order][:k], values[order][:k], complete=len(order) <= k)
 
 
 def within(evidence: Evidence | Average, k: int, allow: BitMap | None, left_out: int) -> Near:

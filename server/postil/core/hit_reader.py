@@ -37,6 +37,20 @@ class HitReader:
         """anchor -> every annotation that it stands for, oldest first."""
         return self._cache.hits(self._queries, self._app, anchors, self._tail)
 
+    def of_rows(self, rows: Sequence[int], own: Sequence[int]) -> dict[int, Framed]:
+        """annotation row -> its hit; those deleted since are left out.
+
+        Args:
+            rows: The annotations.
+            own: Those of them that are their own anchors, and so may be in the cache.
+        """
+        found = {
+            hit.annotation: hit for shown in self.of_anchors(own).values() for hit in shown if hit.annotation in rows
+        }
+        absent = [row for row in rows if row not in found]
+        found.update((hit.annotation, hit) for hit in self.of_annotations(absent))
+        return found
+
     def of_annotations(self, rows: Sequence[int]) -> list[Framed]:
         """The annotations of these rows, in that order; those deleted since are left out."""
         annotations = self._queries.annotations_by_row(rows)

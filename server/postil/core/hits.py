@@ -13,7 +13,7 @@ from postil.core import statuses
 from postil.core.wire import framed, key, varint
 from postil.store.base import AppRecord, HitRecord
 from postil.v1.search_pb2 import Hit
-from postil.v1.search_service_pb2 import MultiSearchResponse
+from postil.v1.search_service_pb2 import HitCount, MultiSearchResponse
 from postil.v1.status_code_pb2 import StatusCode
 from postil.v1.status_pb2 import Status
 
@@ -29,6 +29,7 @@ _SCORE = struct.Struct("<f")
 _SCORE_TAG = varint(_HIT.fields_by_name["score"].number << 3 | _FIXED32)
 _INPUT_TAG = key(_HIT, "input")
 _ANNOTATION_TAG = key(_HIT, "annotation")
+_LEARNED_TAG = varint(_HIT.fields_by_name["learned"].number << 3 | _FIXED32)
 _USER_TAG = key(_HIT, "user_id")
 _APP_TAG = key(_HIT, "app_id")
 _OK = statuses.status(StatusCode.SUCCESS).SerializeToString(deterministic=True)
@@ -46,6 +47,7 @@ class Framed(NamedTuple):
     input: int  # row
     head: bytes
     rest: bytes
+    anchor: int = 0  # row of the annotation whose vector stands for it
 
 
 def frame(record: HitRecord, tail: bytes) -> Framed:
@@ -61,8 +63,18 @@ def frame(record: HitRecord, tail: bytes) -> Framed:
             tail,
         )
     )
-    size = len(_SCORE_TAG) + _SCORE.size + len(rest)
-    return Framed(record.annotation, record.input, _HITS_TAG + varint(size) + _SCORE_TAG, rest)
+    return Framed(record.annotation, record.input, _head(rest), rest, record.anchor)
+
+
+def noted(hit: Framed, learned: float) -> Framed:
+    """The hit with what learning added to its score."""
+    rest = hit.rest + _LEARNED_TAG + _SCORE.pack(learned)
+    return hit._replace(head=_head(rest), rest=rest)
+
+
+def _head(rest: bytes) -> bytes:
+    """What precedes the score of a hit."""
+    return _HITS_TAG + varint(len(_SCORE_TAG) + _SCORE.size + len(rest)) + _SCORE_TAG
 
 
 def response(request_id: str, search_id: str, hits: Iterable[tuple[float, Framed]]) -> bytes:
@@ -72,3 +84,11 @@ def response(request_id: str, search_id: str, hits: Iterable[tuple[float, Framed
     for score, hit in hits:
         parts += (hit.head, _SCORE.pack(score), hit.rest)
     return b"".join(parts)
+
+
+def counted(request_id: str, search_id: str, counts: Iterable[int]) -> bytes:
+    """The whole MultiSearchResponse of searches that only count."""
+    answer = MultiSearchResponse(id=search_id, hit_counts=[HitCount(estimated_total=count) for count in counts])
+    answer.status.CopyFrom(statuses.status(StatusCode.SUCCESS))
+    answer.status.req_id = request_id
+    return answer.SerializeToString()

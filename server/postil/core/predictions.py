@@ -63,12 +63,15 @@ def to_keep(logits: NDArray[np.float32]) -> Values:
     return tuple(sorted(values, key=lambda pair: (-pair[1], pair[0])))
 
 
+def concept(number: int) -> Concept:
+    """A concept of the general model as clients read it, without a value."""
+    known = VOCABULARY.concepts[number]
+    return Concept(id=known.id, name=known.name, app_id=PUBLIC_APP, user_id=PUBLIC_USER, language="en")
+
+
 @cache
 def _named(number: int) -> bytes:
-    """The concept without its value."""
-    concept = VOCABULARY.concepts[number]
-    message = Concept(id=concept.id, name=concept.name, app_id=PUBLIC_APP, user_id=PUBLIC_USER)
-    return message.SerializeToString()
+    return concept(number).SerializeToString()
 
 
 def concept_bytes(values: Sequence[tuple[int, float]]) -> bytes:
@@ -130,6 +133,10 @@ class PredictedConcept:
             return np.zeros(len(anchors), np.float32)
         places = np.minimum(np.searchsorted(stored, anchors), len(stored) - 1)
         return np.where(stored[places] == anchors, values[places], np.float32(0.0))
+
+    def anchors(self) -> NDArray[np.int64]:
+        """int64 [n], ascending: the anchors of the app's inputs."""
+        return self._anchors()
 
     def best(self, count: int, *, flip: bool = False) -> Scores:
         """The `count` best anchors; flipped, every score s is 1 - s.

@@ -1,14 +1,12 @@
-"""Reads one `Search` message into a `Query`: rank, metric, exactness and cut-off, with everything else refused.
-
-Filters and several ranks have their place here; until they are built they are refused with the part's name.
-"""
+"""Reads one `Search` message into a `Query`: filters, ranks, metric, exactness, time and cut-off."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from postil.core.ranks import Rank, invalid, is_empty, read_rank
+from postil.core.filters import Filter, read_filters
+from postil.core.ranks import Rank, invalid, read_ranks
 from postil.index.base import Metric
 from postil.v1.search_pb2 import Query as QueryMessage
 from postil.v1.search_pb2 import Search
@@ -31,20 +29,34 @@ class Query:
     """One search, read.
 
     Args:
-        rank: What to order by; None: in order of creation, all with score 1.
+        ranks: What to order by; none: in order of creation, all with score 1.
         metric: Of distances, where the space leaves a choice.
         exact: Compare with every vector instead of walking the graph.
         min_value: Hits below it are dropped.
         language: Of concept names; "" is the app's default.
         expand_hyponyms: A concept also means the kinds of it.
+        filters: What must hold.
+        as_of_us: Only annotations that were there at this time, in microseconds since the epoch.
     """
 
-    rank: Rank | None
+    ranks: tuple[Rank, ...]
     metric: Metric
     exact: bool
     min_value: float
     language: str
     expand_hyponyms: bool = False
+    filters: tuple[Filter, ...] = ()
+    as_of_us: int | None = None
+
+    @property
+    def rank(self) -> Rank | None:
+        """The one rank over everything, where the search is no more than that."""
+        return self.ranks[0] if len(self.ranks) == 1 and self.unfiltered else None
+
+    @property
+    def unfiltered(self) -> bool:
+        """Every annotation of the app may be a hit."""
+        return not self.filters and self.as_of_us is None
 
 
 def read_query(search: Search, where: str) -> Query:
@@ -54,20 +66,15 @@ def read_query(search: Search, where: str) -> Query:
     metric = _METRICS.get(search.metric)
     if metric is None:
         raise invalid(f"{where}.metric {search.metric} is unknown; use EUCLIDEAN_DISTANCE or COSINE_DISTANCE")
-    ranks = [
-        rank
-        for i, message in enumerate(search.query.ranks)
-        if (rank := read_rank(message, f"{where}.query.ranks[{i}]")) is not None
-    ]
-    if len(ranks) > 1:
-        raise invalid(f"{ranks[1].where}: several ranks are not combined yet; send one rank in a search")
     return Query(
-        rank=ranks[0] if ranks else None,
+        ranks=read_ranks(search.query.ranks, f"{where}.query.ranks"),
         metric=metric,
         exact=search.algorithm in {EXACT, CENTROID},
         min_value=search.min_value,
         language=search.query.language,
         expand_hyponyms=search.query.expand_hyponyms,
+        filters=read_filters(search.query.filters, f"{where}.query.filters"),
+        as_of_us=search.as_of.ToMicroseconds() if search.HasField("as_of") else None,
     )
 
 
@@ -80,14 +87,8 @@ def _check_search(search: Search, where: str) -> None:
         raise invalid(f"{where}.save: searches that are kept do not run; send them in a call of their own")
     if len(search.end_user_id) > MAX_END_USER:
         raise invalid(f"{where}.end_user_id has {len(search.end_user_id)} characters; use at most {MAX_END_USER}")
-    if search.HasField("as_of"):
-        raise invalid(f"{where}.as_of: searching the past is not supported yet; leave it out")
 
 
 def _check_query(query: QueryMessage, where: str) -> None:
     if query.ands:
         raise invalid(f"{where}.ands belongs to the older PostSearches; use filters and ranks here")
-    for i, message in enumerate(query.filters):
-        empty = not message.negate and not message.HasField("last_updated_time_range")
-        if not (empty and is_empty(message.annotation) and is_empty(message.input)):
-            raise invalid(f"{where}.filters[{i}]: filters are not supported yet; leave them out or send empty ones")

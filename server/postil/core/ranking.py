@@ -6,7 +6,8 @@ undecided criteria are left. Classes are looked into best first, each in growing
 unseen can enter the page (the threshold algorithm: Fagin, Lotem, Naor, 2001). Points of one space are walked towards
 together: the arithmetic mean of their scores bounds the geometric one, and is itself nearness to a point.
 
-The order is: score, then what labels alone decide, then creation.
+The order is: score, then creation; but among equals, what people labelled as it should be comes first, and what they
+labelled as it should not be comes last.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 _DONE = -1.0
+_FIRST, _MIDDLE, _LAST = range(3)  # turns among equals
 _GROWTH = 4
 _SCAN_SHARE = 4  # candidates beyond this part of a class: all of it is looked at instead
 _SCAN_ALWAYS = 512  # a class this small is looked at as a whole
@@ -78,6 +80,14 @@ class _Class:
     left_out: int = 0
     evidence: list[tuple[float, Evidence]] = field(default_factory=list)
     ready: bool = False
+
+    @property
+    def turn(self) -> int:
+        """When its annotations come among those of the same score."""
+        if self.undecided:
+            return _MIDDLE
+        return _FIRST if self.score else _LAST
+
     k: int = 0
     found: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     scores: Floats = field(default_factory=lambda: np.empty(0, np.float32))
@@ -113,16 +123,16 @@ class Ranking:
         with self._hold() as catalog:
             lone = len(self._classes) == 1 and len(self._classes[0].undecided) == 1 and catalog.plain
         while True:
-            ordered, decided = self._merged(by_input=by_input)
+            ordered, turns = self._merged(by_input=by_input)
             full = len(ordered.rows) >= wanted
             last = float(ordered.scores[wanted - 1]) if full else _DONE
-            # Among equals: what labels decide first, then by age, which a lone search already heeds.
-            first = full and (lone or bool(decided[wanted - 1]))
-            ahead = [one for one in self._classes if _may_enter(one, last, min_value, first=first)]
+            # Equals come in order of age within their turn, which a lone search already heeds.
+            turn = (-1 if lone else int(turns[wanted - 1])) if full else _LAST
+            ahead = [one for one in self._classes if _may_enter(one, last, min_value, turn)]
             if not ahead:
                 keep = ordered.scores >= np.float32(min_value)
                 return Ordered(ordered.rows[keep][:wanted], ordered.scores[keep][:wanted])
-            self._advance(max(ahead, key=lambda one: (one.bound, not one.undecided)), wanted)
+            self._advance(max(ahead, key=lambda one: (one.bound, -one.turn)), wanted)
 
     def count(self, min_value: float, *, by_input: bool) -> int:
         """How many annotations, or inputs, have a score of at least `min_value`."""
@@ -134,20 +144,20 @@ class Ranking:
         ordered, _ = self._merged(by_input=by_input)
         return int(np.count_nonzero(ordered.scores >= np.float32(min_value)))
 
-    def _merged(self, *, by_input: bool) -> tuple[Ordered, NDArray[np.bool_]]:
-        """Everything seen so far in order, and whether labels alone decided it."""
+    def _merged(self, *, by_input: bool) -> tuple[Ordered, NDArray[np.int64]]:
+        """Everything seen so far in order, and the turn of each."""
         rows = np.concatenate([one.found for one in self._classes]) if self._classes else np.empty(0, np.int64)
         values = np.concatenate([one.scores for one in self._classes]) if self._classes else np.empty(0, np.float32)
-        decided = np.repeat(
-            np.array([not one.undecided for one in self._classes], np.bool_), [len(one.found) for one in self._classes]
+        turns = np.repeat(
+            np.array([one.turn for one in self._classes], np.int64), [len(one.found) for one in self._classes]
         )
-        order = np.lexsort((rows, ~decided, -values))
+        order = np.lexsort((rows, turns, -values))
         if by_input and len(order):
             with self._hold() as catalog:
                 levels = catalog.level_of(rows[order])
             _, first = np.unique(levels, return_index=True)
             order = order[np.sort(first)]
-        return Ordered(rows[order], values[order]), decided[order]
+        return Ordered(rows[order], values[order]), turns[order]
 
     def _advance(self, one: _Class, wanted: int) -> None:
         """Looks at more of a class, or learns that it holds nothing as good."""
@@ -242,11 +252,11 @@ def _classes(criteria: Sequence[Criterion], domain: BitMap) -> list[_Class]:
     return classes
 
 
-def _may_enter(one: _Class, last: float, min_value: float, *, first: bool) -> bool:
-    """Whether something unseen of a class may come before the last hit of the page, which is `first` among equals."""
+def _may_enter(one: _Class, last: float, min_value: float, turn: int) -> bool:
+    """Whether something unseen of a class may come before the last hit of the page, whose turn among equals is this."""
     if one.bound == _DONE or one.bound < min_value:
         return False
-    return one.bound > last or (one.bound == last and not (first and one.undecided))
+    return one.bound > last or (one.bound == last and one.turn <= turn)
 
 
 def _bound(near: Near, values: Doubles) -> float:

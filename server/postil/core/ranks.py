@@ -1,17 +1,21 @@
-"""Reads a `Rank` message: what to order by, without touching the store. What is not built is refused, never ignored.
+"""Reads `Rank` messages: what to order by, without touching the store. What is not built is refused, never ignored.
 
-A rank names exactly one thing: a concept, a picture, a text, a vector, or an input whose vectors to use.
+A rank names one thing or several: concepts, a picture, a text, vectors, an input whose vectors to use. Each becomes a
+`Rank` here, with its weight in the geometric mean that is a hit's score: ranks count alike, and so do the things in one
+of them. `negate` turns each of its things round.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
+from postil.core.refusals import invalid
 from postil.core.vectors import BadVector, read_vector
 from postil.errors import Failure
 from postil.v1.annotation_pb2 import Annotation
@@ -19,7 +23,6 @@ from postil.v1.concept_pb2 import Concept
 from postil.v1.data_pb2 import Data, Embedding
 from postil.v1.image_pb2 import Image
 from postil.v1.search_pb2 import Rank as RankMessage
-from postil.v1.status_code_pb2 import StatusCode
 
 _SUBJECTS = ("concepts", "embeddings", "image", "text")
 
@@ -63,6 +66,8 @@ class ByConcept:
     app_id: str
 
 
+__all__ = ["ByConcept", "ByInput", "ByPicture", "ByText", "ByVector", "Rank", "Subject", "invalid", "read_ranks"]
+
 Subject: TypeAlias = ByVector | ByPicture | ByText | ByInput | ByConcept
 
 
@@ -75,31 +80,37 @@ class Rank:
         flip: Farthest first: every score s becomes 1 - s.
         space: `embed_model_version_id` to search in; "" lets the subject decide.
         where: "searches[0].query.ranks[1]", to begin sentences with.
+        weight: Its power in the score; those of all ranks together make 1.
     """
 
     subject: Subject
     flip: bool
     space: str
     where: str
+    weight: float = 1.0
 
 
-def invalid(details: str) -> Failure:
-    """SEARCH_INVALID_REQUEST (40002)."""
-    return Failure(StatusCode.SEARCH_INVALID_REQUEST, details)
+MAX_RANKS = 32  # things to rank by in one search
 
 
-def read_rank(message: RankMessage, where: str) -> Rank | None:
-    """The rank, or None when it is empty and so constrains nothing. Raises Failure 40002."""
+def read_ranks(messages: Sequence[RankMessage], where: str) -> tuple[Rank, ...]:
+    """Everything to rank by. Empty ranks constrain nothing. Raises Failure 40002."""
+    groups = [found for i, message in enumerate(messages) if (found := _read(message, f"{where}[{i}]"))]
+    total = sum(map(len, groups))
+    if total > MAX_RANKS:
+        raise invalid(f"{where} name {total} things to rank by; use at most {MAX_RANKS}")
+    return tuple(replace(rank, weight=1.0 / len(groups) / len(group)) for group in groups for rank in group)
+
+
+def _read(message: RankMessage, where: str) -> list[Rank]:
     annotation = message.annotation
     subjects = _subjects(annotation, where)
     if not subjects:
         if message.negate or annotation.embed_model_version_id:
             raise invalid(f"{where} names nothing to rank by; give a concept, image, text, embedding or input_id")
-        return None
-    if len(subjects) > 1:
-        raise invalid(f"{where} combines several things to rank by; rank by one of them, as ranks are not combined yet")
-    subject, flip = subjects[0]
-    return Rank(subject, flip != message.negate, annotation.embed_model_version_id, where)
+        return []
+    space = annotation.embed_model_version_id
+    return [Rank(subject, flip != message.negate, space, where) for subject, flip in subjects]
 
 
 def _subjects(annotation: Annotation, where: str) -> list[tuple[Subject, bool]]:

@@ -8,30 +8,30 @@ look, `candidates.py` puts hits in order, `hits.py` frames them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import islice
 
 from postil.core import candidates, hits, ids, pages
 from postil.core.call import Call
-from postil.core.candidates import Candidates, Near, nearest
+from postil.core.candidates import Candidates, nearest
+from postil.core.engine import Engine
 from postil.core.hit_cache import HitCache
 from postil.core.hit_reader import HitReader, Scored
+from postil.core.labelled import Labelled
 from postil.core.query import Query, read_query
 from postil.core.query_vectors import QueryVectors
 from postil.core.ranks import ByConcept, ByInput, ByPicture, ByText, ByVector, Rank, invalid
 from postil.core.scores import EVERYTHING
 from postil.core.search_log import Request, SearchLog
-from postil.core.targets import Point, Resolver, Target, fixed, point_in
-from postil.errors import Failure
+from postil.core.targets import Resolver, Target, fixed, point_in
+from postil.core.tracing import Trace
 from postil.index.base import Indexes, Plan
+from postil.index.catalogs import Catalogs
 from postil.store.base import Queries, Store
 from postil.v1.search_service_pb2 import PostAnnotationsSearchesRequest, PostInputsSearchesRequest
-from postil.v1.status_code_pb2 import StatusCode
 
 MAX_SEARCHES = 128  # in one call
 
 _Unit = Callable[[Iterator[Scored]], Iterator[Scored]]
-_Listing = Callable[[HitReader, int, int], list[Scored]]
 
 
 def _ignore(plan: Plan) -> None:
@@ -44,6 +44,7 @@ class Searches:
     Args:
         store: Where annotations and inputs are read.
         indexes: Nearest neighbours by space.
+        catalogs: What annotations say.
         query_vectors: Embeds query pictures and texts.
         observe: Told of the plan of each walk through an index, for metrics.
         log: Takes note of every search that ran; by default none is kept.
@@ -53,6 +54,7 @@ class Searches:
         self,
         store: Store,
         indexes: Indexes,
+        catalogs: Catalogs,
         query_vectors: QueryVectors,
         observe: Callable[[Plan], None] = _ignore,
         log: SearchLog | None = None,
@@ -63,57 +65,91 @@ class Searches:
         self._observe = observe
         self._log = log or SearchLog(store, days=0)
         self._cache = HitCache()
+        self._engine = Engine(catalogs, indexes)
+        self._labelled = Labelled(catalogs, indexes)
         store.subscribe(self._cache.apply)
 
     def annotations(self, call: Call, request: PostAnnotationsSearchesRequest) -> bytes:
         """A serialized MultiSearchResponse: one hit per annotation. Raises Failure."""
-        return self._answer(call, request, iter, HitReader.all_annotations)
+        return self._answer(call, request, by_input=False)
 
     def inputs(self, call: Call, request: PostInputsSearchesRequest) -> bytes:
         """A serialized MultiSearchResponse: one hit per input, with its best annotation. Raises Failure."""
         if request.only_count:
-            raise Failure(
-                StatusCode.SEARCH_COUNTS_UNAVAILABLE,
-                "only_count: hits are not counted yet; leave it out to get the hits themselves.",
-            )
-        return self._answer(call, request, candidates.one_per_input, HitReader.all_inputs)
+            return self._count(call, request)
+        return self._answer(call, request, by_input=True)
 
-    def _answer(self, call: Call, request: Request, unit: _Unit, listing: _Listing) -> bytes:
-        page, searches = pages.of_search(request.pagination), request.searches
-        if not 1 <= len(searches) <= MAX_SEARCHES:
-            raise invalid(f"searches[] has {len(searches)} items; send one (up to {MAX_SEARCHES} are run in turn)")
-        queries, sequence = self._store.read(), self._store.committed
+    def _answer(self, call: Call, request: Request, *, by_input: bool) -> bytes:
+        page, sequence = pages.of_search(request.pagination), self._store.committed
+        queries = self._store.read()
         reader = HitReader(queries, self._cache, call.app)
         found: list[Scored] = []
-        for i, search in enumerate(searches):
-            query = read_query(search, f"searches[{i}]")
-            if query.rank is not None:
-                target = self._target(call, queries, query, query.rank)
-                found += self._ranked(reader, query, target, page, unit)
-            elif query.min_value <= EVERYTHING:
-                found += listing(reader, page.offset, page.limit)
+        traces: list[Trace] = []
+        for query in _queries(request):
+            traces.append(Trace(self._observe))
+            found += self._page(call, reader, queries, query, page, traces[-1], by_input=by_input)
         search_id = ids.new_id()
         answer = hits.response(call.request_id, search_id, found)
         self._log.record(call.app.row, search_id, sequence, request, page, found, len(answer))
         return answer
 
-    def _ranked(self, reader: HitReader, query: Query, target: Target, page: pages.Page, unit: _Unit) -> list[Scored]:
+    def _count(self, call: Call, request: PostInputsSearchesRequest) -> bytes:
+        """How many inputs each search finds in all."""
+        queries = self._store.read()
+        counts = []
+        for query in _queries(request):
+            trace = Trace(self._observe)
+            targets = [self._target(call, queries, query, rank) for rank in query.ranks]
+            domain = self._engine.domain(call, queries, query, trace, by_input=True)
+            counts.append(self._engine.count(call.app.row, query, domain, targets, trace, by_input=True))
+        return hits.counted(call.request_id, ids.new_id(), counts)
+
+    def _page(
+        self,
+        call: Call,
+        reader: HitReader,
+        queries: Queries,
+        query: Query,
+        page: pages.Page,
+        trace: Trace,
+        *,
+        by_input: bool,
+    ) -> list[Scored]:
+        targets = [self._target(call, queries, query, rank) for rank in query.ranks]
+        if query.rank is not None and not isinstance(query.rank.subject, ByConcept):
+            return self._nearest(reader, query, targets[0], page, trace, by_input=by_input)
+        if not targets and query.unfiltered:
+            listing = reader.all_inputs if by_input else reader.all_annotations
+            return listing(page.offset, page.limit) if query.min_value <= EVERYTHING else []
+        domain = self._engine.domain(call, queries, query, trace, by_input=by_input)
+        ordered = self._engine.page(call.app.row, query, domain, targets, page, trace, by_input=by_input)
+        rows = ordered.rows.tolist()
+        shown = reader.of_rows(rows, self._engine.own(call.app.row, rows))
+        trace.note("read", len(shown))
+        pairs = zip(rows, ordered.scores.tolist(), strict=True)
+        return [Scored(score, shown[row]) for row, score in pairs if row in shown]
+
+    def _nearest(
+        self, reader: HitReader, query: Query, target: Target, page: pages.Page, trace: Trace, *, by_input: bool
+    ) -> list[Scored]:
+        """The short way of one rank over everything that labels have no say in."""
+        unit: _Unit = candidates.one_per_input if by_input else iter
         wanted = page.offset + page.limit
         k = candidates.band(wanted)
+        point = target.point()
+        if point is None:
+            return []
         while True:
-            near = partial(self._near, query, k, flip=target.flip)
-            tried = Candidates(reader, target, query, near, k, chunk=wanted)
-            found = list(islice(unit(iter(tried)), page.offset, wanted))
-            if len(found) == page.limit or tried.complete:
+            near = nearest(self._indexes, point, query, k, flip=target.flip, observe=trace.walked)
+            found = list(islice(unit(iter(Candidates(reader, near, chunk=wanted))), page.offset, wanted))
+            trace.note("nearest", len(near.anchors))
+            if len(found) == page.limit or near.complete:
                 return found
             k = candidates.grown(k)
 
-    def _near(self, query: Query, k: int, point: Point, *, flip: bool) -> Near:
-        return nearest(self._indexes, point, query, k, flip=flip, observe=self._observe)
-
     def _target(self, call: Call, queries: Queries, query: Query, rank: Rank) -> Target:
         spaces = self._cache.spaces(queries, call.app.row)
-        resolver = Resolver(queries, call.app, spaces, self._query_vectors.space_of)
+        resolver = Resolver(queries, call.app, spaces, self._query_vectors.space_of, self._labelled)
         subject = rank.subject
         match subject:
             case ByVector():
@@ -128,3 +164,11 @@ class Searches:
                 spec, vector = self._query_vectors.text(subject, rank, call)
         space = resolver.space(spec.version_id)
         return fixed(point_in(space, vector, rank.where) if space else None, flip=rank.flip)
+
+
+def _queries(request: Request) -> list[Query]:
+    """The searches, read. Raises Failure 40002."""
+    searches = request.searches
+    if not 1 <= len(searches) <= MAX_SEARCHES:
+        raise invalid(f"searches[] has {len(searches)} items; send one (up to {MAX_SEARCHES} are run in turn)")
+    return [read_query(search, f"searches[{i}]") for i, search in enumerate(searches)]

@@ -11,20 +11,24 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from pyroaring import BitMap
 
 from postil.core import hyponyms, ids, languages, predictions, scores
 from postil.core.call import PUBLIC_APP
+from postil.core.labelled import Labelled
 from postil.core.predictions import PredictedConcept
 from postil.core.query import Query
 from postil.core.ranks import ByConcept, ByInput, ByVector, Rank, invalid
 from postil.errors import Failure
-from postil.store.base import AppRecord, ConceptRecord, InputRecord, Queries, SpaceRecord, Vectors
+from postil.store.base import AppRecord, ConceptRecord, InputRecord, Queries, SpaceRecord
 from postil.v1.status_code_pb2 import StatusCode
 
 Vector = NDArray[np.float32]
 
 _PREFERENCE = ("picture", "text", "client")  # of the kinds of spaces, where an input has vectors in several
-_CHUNK = 1024  # vectors read at a time, so that memory stays small
+
+
+EMPTY = BitMap()  # nobody adds to a target
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +46,15 @@ class Target:
     Args:
         point: Gives the point to look near to; None when the app has no vectors to look among.
         flip: Farthest first.
-        best: Rows of annotations that score 1 by label, oldest first.
-        worst: Rows of annotations that score 0 by label, oldest first.
+        best: Rows of annotations that score 1 by label.
+        worst: Rows of annotations that score 0 by label.
         predicted: Where the order comes from what the general model says, and not from a point.
     """
 
     point: Callable[[], Point | None]
     flip: bool
-    best: Sequence[int] = ()
-    worst: Sequence[int] = ()
+    best: BitMap = EMPTY
+    worst: BitMap = EMPTY
     predicted: PredictedConcept | None = None
 
 
@@ -77,11 +81,18 @@ class Resolver:
         app: The app searched in.
         spaces: All spaces of the app.
         space_of: Embedder's name -> the id of its space, or None.
+        labelled: What is labelled with what.
     """
 
     def __init__(
-        self, queries: Queries, app: AppRecord, spaces: Sequence[SpaceRecord], space_of: Callable[[str], str | None]
+        self,
+        queries: Queries,
+        app: AppRecord,
+        spaces: Sequence[SpaceRecord],
+        space_of: Callable[[str], str | None],
+        labelled: Labelled,
     ) -> None:
+        self._labelled = labelled
         self._queries = queries
         self._app = app
         self._spaces = spaces
@@ -152,17 +163,14 @@ class Resolver:
         if general is not None:
             return self._predicted(general, subject, rank, query)
         concept = self._find(subject, rank.where, query.language)
-        labels = self._labels(concept, rank, query)
-        present = [annotation for annotation, _, value in labels if value > 0.0]
-        absent = [annotation for annotation, _, value in labels if value <= 0.0]
+        present, absent = self._labels(concept, rank, query)
         if not present:
             raise invalid(
                 f"{rank.where}: nothing is labelled with the concept {concept.id!r} yet; "
                 f"post an annotation with concepts[] {{id: {concept.id!r}, value: 1}}, then rank by it"
             )
-        anchors = [anchor for _, anchor, value in labels if value > 0.0]
         best, worst = (absent, present) if rank.flip else (present, absent)
-        centre = cache(lambda: self._centre_of(anchors, rank))  # a page that needs more neighbours asks again
+        centre = cache(lambda: self._centre_of(concept, present, rank))
         return Target(centre, rank.flip, best, worst)
 
     def _general(self, subject: ByConcept) -> PredictedConcept | None:
@@ -176,22 +184,18 @@ class Resolver:
             own = self._find(replace(subject, app_id=""), rank.where, query.language)
         except Failure:  # a concept need not be the app's own for the general model to know it
             return Target(lambda: None, rank.flip, predicted=general)
-        labels = self._labels(own, rank, query)
-        present = [annotation for annotation, _, value in labels if value > 0.0]
-        absent = [annotation for annotation, _, value in labels if value <= 0.0]
+        present, absent = self._labels(own, rank, query)
         best, worst = (absent, present) if rank.flip else (present, absent)
         return Target(lambda: None, rank.flip, best, worst, general)
 
-    def _labels(self, concept: ConceptRecord, rank: Rank, query: Query) -> list[tuple[int, int, float]]:
-        """As `Queries.labelled`; a kind of the concept that is present counts as the concept itself, if asked."""
-        labels = self._queries.labelled(self._app.row, concept.row)
-        if not query.expand_hyponyms:
-            return labels
-        best = {annotation: (annotation, anchor, value) for annotation, anchor, value in labels}
-        for row in hyponyms.expand(self._queries, self._app, [concept], rank.where):
-            shown = self._queries.labelled(self._app.row, row) if row != concept.row else ()
-            best.update((label[0], label) for label in shown if label[2] > 0.0)
-        return [best[annotation] for annotation in sorted(best)]
+    def _labels(self, concept: ConceptRecord, rank: Rank, query: Query) -> tuple[BitMap, BitMap]:
+        """(labelled present, labelled absent); a kind of the concept that is present counts as the concept itself, if
+        asked."""
+        meant = [concept.row]
+        if query.expand_hyponyms:
+            meant = hyponyms.expand(self._queries, self._app, [concept], rank.where)
+        present = self._labelled.with_any(self._app.row, meant)
+        return present, self._labelled.lacking(self._app.row, concept.row) - present
 
     def _find(self, subject: ByConcept, where: str, language: str = "") -> ConceptRecord:
         """By id, else by exact name in the language that the concept says, or that is given."""
@@ -212,12 +216,12 @@ class Resolver:
             raise invalid(f"{where}: {len(found)} concepts are {asked}; give the id of one")
         return found[0]
 
-    def _centre_of(self, anchors: Sequence[int], rank: Rank) -> Point | None:
-        """The mean of the anchors' vectors, in the space where most of them have one."""
+    def _centre_of(self, concept: ConceptRecord, present: BitMap, rank: Rank) -> Point | None:
+        """The mean of the examples' vectors, in the space where most of them have one."""
         most, chosen, total = 0, None, None
-        wanted = list(dict.fromkeys(anchors))
+        wanted = self._labelled.anchors(self._app.row, present)
         for space in self._by_preference(rank):
-            count, summed = self._sum(space, wanted)
+            count, summed = self._labelled.sum(self._app.row, space.row, concept.row, wanted)
             if count > most:
                 most, chosen, total = count, space, summed
             if most == len(wanted):
@@ -225,17 +229,6 @@ class Resolver:
         if chosen is None or total is None:
             return None
         return _centre(chosen, (total / most).astype(np.float32), rank.where)
-
-    def _sum(self, space: SpaceRecord, anchors: Sequence[int]) -> tuple[int, NDArray[np.float64]]:
-        """How many of the anchors have vectors in the space, and their sum, float64 [dim]."""
-        total = np.zeros(space.dim, dtype=np.float64)
-        count = 0
-        for start in range(0, len(anchors), _CHUNK):
-            vectors: Vectors = self._queries.vectors(space.row, anchors[start : start + _CHUNK])
-            if len(vectors.rows):
-                count += len(vectors.rows)
-                total += vectors.matrix.sum(axis=0, dtype=np.float64)
-        return count, total
 
     def _by_preference(self, rank: Rank) -> list[SpaceRecord]:
         """The one space that the rank names, or all of the app's: pictures, texts, clients' own; older first."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
+
+from postil.index.base import Plan
 
 
 class Step(NamedTuple):
@@ -15,13 +18,24 @@ class Step(NamedTuple):
 
 
 class Trace:
-    """Takes notes; cheap enough to be kept always."""
+    """Takes notes of one search; cheap enough to be kept always.
 
-    __slots__ = ("_last", "steps")
+    Args:
+        observe: Told of the plan of each walk through an index.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_last", "_observe", "steps", "walks")
+
+    def __init__(self, observe: Callable[[Plan], None]) -> None:
         self.steps: list[Step] = []
+        self.walks: list[Plan] = []
+        self._observe = observe
         self._last = time.perf_counter_ns()
+
+    def walked(self, plan: Plan) -> None:
+        """An index was asked."""
+        self.walks.append(plan)
+        self._observe(plan)
 
     def note(self, name: str, items: int) -> None:
         """A step ended."""

@@ -46,7 +46,7 @@ class AppCatalog:
         self._marks: dict[Mark, BitMap] = {}
         self._tokens = Postings()
         self._members = Postings()  # level -> the other annotations of its input
-        self.version = 0  # the newest change to the app
+        self.revectored = 0  # the newest change that replaced or took away vectors of annotations that stay
 
     # writing
 

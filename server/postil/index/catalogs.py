@@ -77,13 +77,15 @@ class Catalogs:
 
     def _take(self, change: Change) -> None:
         app = self._app(change.app)
+        if any(row in app.all for put in change.put for row in put.rows.tolist()):
+            app.revectored = change.seq
         if len(change.gone):
+            app.revectored = change.seq
             again = set(change.touched.tolist())
             app.remove(change.gone[[row not in again for row in change.gone.tolist()]])
         if len(change.touched):
             facts = change.facts
             app.put(facts if facts is not None else self._store.read().facts(change.touched.tolist()))
-        app.version = change.seq
         if not app.all and len(change.gone):
             self._apps.pop(change.app)  # deleted, or as good as
         self._applied = max(self._applied, change.seq)
