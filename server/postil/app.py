@@ -31,7 +31,11 @@ from postil.core.intake import Intake
 from postil.core.knowledge_graphs import KnowledgeGraphs
 from postil.core.models import Models
 from postil.core.opening import Opening
+from postil.core.outputs import OutputLog
+from postil.core.predict_inputs import PredictInputs
+from postil.core.predicting import Predicting
 from postil.core.processing import Processing
+from postil.core.public_models import PublicModels
 from postil.core.query_vectors import QueryVectors
 from postil.core.rehosting import rehost
 from postil.core.relations import Relations
@@ -163,12 +167,17 @@ class App:
         on_stop(search_log.close)
         searches = Searches(store, index, catalogs, query_vectors, self._count_walk, search_log)
         saved = SavedSearches(store)
+        public, outputs = PublicModels(embedders), OutputLog(store)
+        on_stop(outputs.close)
+        predict_inputs = PredictInputs(store, downloads, opening)
+        on_stop(predict_inputs.close)
+        predicting = Predicting(public, predict_inputs, outputs)
         servicers = [
             AnnotationsServicer(Annotations(store, embedders, hosting, opening)),
             AppsServicer(apps, access),
             ConceptsServicer(Concepts(store), ConceptLanguages(store), Relations(store), KnowledgeGraphs(store)),
             InputsServicer(Inputs(store, intake, processing.wake, partial(index.wait_below, _PRESSURE))),
-            ModelsServicer(Models(store, embedders)),
+            ModelsServicer(Models(store, public), predicting),
             SearchesServicer(SearchCalls(searches, saved, search_log), saved, AnnotationFilters(store)),
             StatusCodesServicer(StatusCodes()),
             UsersServicer(Users(store)),
@@ -176,7 +185,7 @@ class App:
         limits = Limits(config.max_calls, config.max_inflight_mb << 20)
         self._gauges(store, index, limits)
         # Beside the first calls, not before them: a server that was killed must answer again at once.
-        self._afterwards += [processing.start, search_log.start, embedders.warm]
+        self._afterwards += [processing.start, search_log.start, outputs.start, embedders.warm]
         table = methods.table()
         return Dispatcher(table, rpc.handlers(servicers, table), access, limits, self.metrics)
 

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from postil.core.models import Models
+from postil.core.public_models import PublicModels
 from postil.embed.base import EmbedQueue, Outputs, Spec
 from postil.errors import Failure
 from postil.store.base import Store
@@ -73,7 +74,7 @@ class World:
         self.space("mine", 512)
         self.space("other", 3)
         store.write(lambda tx: tx.ensure_space(self.app.row, PICTURE.version_id, PICTURE.model_id, "picture", 1280))
-        self.models = Models(store, FakeEmbedders())
+        self.models = Models(store, PublicModels(FakeEmbedders()))
 
     def space(self, name: str, dim: int) -> None:
         self.store.write(lambda tx: tx.ensure_space(self.app.row, name, name, "client", dim))
@@ -204,9 +205,9 @@ def test_one_version(world: World) -> None:
 
 def test_types(world: World) -> None:
     listed = [one.id for one in world.models.types(PUBLIC, ListModelTypesRequest()).model_types]
-    assert listed == ["visual-embedder", "text-embedder", "client-embedder"]
+    assert listed == ["visual-embedder", "text-embedder", "client-embedder", "visual-classifier"]
     assert {model.model_type_id for model in world.models.list(world.call, ListModelsRequest()).models} <= set(listed)
-    assert len(world.models.types(PUBLIC, ListModelTypesRequest(page=2, per_page=2)).model_types) == 1
+    assert len(world.models.types(PUBLIC, ListModelTypesRequest(page=2, per_page=3)).model_types) == 1
     one = world.models.type(PUBLIC, GetModelTypeRequest(model_type_id="text-embedder")).model_type
     assert list(one.input_fields) == ["text"]
     with pytest.raises(Failure, match="visual-embedder, text-embedder") as caught:

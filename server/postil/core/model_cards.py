@@ -7,16 +7,19 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from postil.core import app_fields, statuses
 from postil.core.call import PUBLIC_APP, PUBLIC_USER
+from postil.embed import general as general_model
 from postil.embed.base import Spec
 from postil.store.base import AppRecord, SpaceRecord
 from postil.v1.common_pb2 import Visibility
-from postil.v1.model_pb2 import Model, ModelType, ModelVersion, OutputInfo
+from postil.v1.model_pb2 import EvaluationType, Model, ModelType, ModelVersion, OutputInfo
 from postil.v1.status_code_pb2 import StatusCode
 
 CLIENT = "client"  # kind of a space whose vectors clients send
 
 _BUILT_IN_AT = Timestamp(seconds=1_767_225_600)  # 2026-01-01: the weights are packaged, and never made here
 _TYPE_OF_KIND = {"picture": "visual-embedder", "text": "text-embedder", CLIENT: "client-embedder"}
+
+GENERAL_TYPE = "visual-classifier"
 
 TYPES = (
     ModelType(
@@ -40,7 +43,38 @@ TYPES = (
         input_fields=["embeddings"],
         output_fields=["embeddings"],
     ),
+    ModelType(
+        id=GENERAL_TYPE,
+        title="Visual classifier",
+        description="Says which concepts a picture shows, each with its probability.",
+        input_fields=["image"],
+        output_fields=["concepts"],
+        evaluation_type=EvaluationType.Classification,
+    ),
 )
+
+
+def general() -> Model:
+    """The general model, which belongs to the public app."""
+    count = len(general_model.VOCABULARY.concepts)
+    version = ModelVersion(
+        id=general_model.VERSION_ID, status=statuses.status(StatusCode.MODEL_TRAINED), active_concept_count=count
+    )
+    model = Model(
+        id=general_model.MODEL_ID,
+        name=general_model.MODEL_ID,
+        model_type_id=GENERAL_TYPE,
+        model_version=version,
+        output_info=OutputInfo(message="Show output_info to see its concepts: GetModelOutputInfo, ListModelConcepts."),
+        version_count=1,
+        description=general_model.DESCRIPTION,
+        app_id=PUBLIC_APP,
+        user_id=PUBLIC_USER,
+    )
+    model.output_info.output_config.SetInParent()
+    model.visibility.gettable = Visibility.PUBLIC
+    model.created_at.CopyFrom(_BUILT_IN_AT)
+    return _dated(model)
 
 
 def built_in(spec: Spec) -> Model:

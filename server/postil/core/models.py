@@ -1,18 +1,20 @@
-"""Models as clients read them: the built-in embedders and the app's own vector spaces.
+"""Models as clients read them: the general model, the built-in embedders and the app's own vector spaces.
 
-What a client wants to know here is which vector spaces there are: the version id of a model is the
-`embed_model_version_id` that annotations and searches name.
+The version id of an embedder is the `embed_model_version_id` that annotations and searches name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from postil.core import ids, model_cards, model_lists, pages, statuses
+from postil.core import ids, model_cards, model_lists, pages, predictions, statuses
 from postil.core.call import Call
-from postil.embed.base import Embedders
+from postil.core.public_models import PublicModels
+from postil.embed import general
 from postil.errors import Failure, missing
 from postil.store.base import Store
+from postil.v1.concept_pb2 import Concept
+from postil.v1.concept_service_pb2 import ListModelConceptsRequest, MultiConceptResponse
 from postil.v1.model_pb2 import Model
 from postil.v1.model_service_pb2 import (
     GetModelRequest,
@@ -24,6 +26,7 @@ from postil.v1.model_service_pb2 import (
     MultiModelResponse,
     MultiModelTypeResponse,
     MultiModelVersionResponse,
+    PostModelsSearchesRequest,
     SingleModelResponse,
     SingleModelTypeResponse,
     SingleModelVersionResponse,
@@ -35,9 +38,9 @@ from postil.v1.status_pb2 import Status
 class Models:
     """An app sees its own models and the public ones; under clarifai/main there are only those. Thread-safe."""
 
-    def __init__(self, store: Store, embedders: Embedders) -> None:
+    def __init__(self, store: Store, public: PublicModels) -> None:
         self._store = store
-        self._embedders = embedders
+        self._public_models = public
 
     def list(self, call: Call, request: ListModelsRequest) -> MultiModelResponse:
         """The app's own models, then the public ones; see `model_lists.page` for filters and order."""
@@ -77,6 +80,38 @@ class Models:
         _check_version(model, request.version_id)
         return SingleModelVersionResponse(status=_ok(), model_version=model.model_version)
 
+    def search(self, call: Call, request: PostModelsSearchesRequest) -> MultiModelResponse:
+        """Models whose name or id matches `model_query.name`, the app's own first, then the public ones."""
+        query = request.model_query
+        wanted = ListModelsRequest(name=query.name, model_type_id=query.model_type_id)
+        wanted.page, wanted.per_page = request.pagination.page, request.pagination.per_page
+        return self.list(call, wanted)
+
+    def output_info(self, call: Call, request: GetModelRequest) -> SingleModelResponse:
+        """As `get`, with the concepts that the model knows in `output_info.data`."""
+        response = self.get(call, request)
+        if response.model.model_version.id == general.VERSION_ID:
+            info = response.model.output_info
+            info.ClearField("message")
+            info.data.concepts.extend(_known_concepts())
+        return response
+
+    def concepts(self, call: Call, request: ListModelConceptsRequest) -> MultiConceptResponse:
+        """The concepts a model knows, in order of its numbers; `search` keeps names (or ids) that begin with it.
+
+        Raises:
+            Failure: CONN_DOES_NOT_EXIST for a model that is not there; MODEL_INVALID_REQUEST for one without concepts.
+        """
+        page = pages.of_list(request.page, request.per_page)
+        model = self._find(call, request.model_id)
+        if request.version_id:
+            _check_version(model, request.version_id)
+        if model.model_version.id != general.VERSION_ID:
+            raise Failure(StatusCode.MODEL_INVALID_REQUEST, f"Model {model.id!r} gives no concepts, but embeddings.")
+        prefix = request.search.casefold()
+        found = [c for c in _known_concepts() if c.name.casefold().startswith(prefix) or c.id.startswith(prefix)]
+        return MultiConceptResponse(status=_ok(), concepts=found[page.offset : page.offset + page.limit])
+
     def types(self, call: Call, request: ListModelTypesRequest) -> MultiModelTypeResponse:  # noqa: ARG002 - as all verbs
         """The types of models that can be listed."""
         page = pages.of_list(request.page, request.per_page)
@@ -99,26 +134,32 @@ class Models:
         return [model_cards.client(space, call.app) for space in spaces if space.kind == model_cards.CLIENT]
 
     def _public(self) -> Sequence[Model]:
-        return [model_cards.built_in(spec) for spec in self._embedders.specs()]
+        return self._public_models.cards()
 
     def _find(self, call: Call, model_id: str) -> Model:
         for model in self._own(call):
             if model_id in {model.id, model.model_version.id}:
                 return model
-        queue = self._embedders.by_version(model_id)
-        if queue is None:
+        public = self._public_models.find(model_id)
+        if public is None:
             raise missing(
                 f"Model {ids.shown(model_id)} does not exist in this app or among the public models; "
                 "ListModels tells which there are."
             )
-        return model_cards.built_in(queue.spec)
+        return public.card
 
 
 def _check_version(model: Model, version_id: str) -> None:
+    if version_id in general.ALIASES and model.model_version.id == general.VERSION_ID:
+        return
     if version_id != model.model_version.id:
         raise missing(
             f"Model {model.id!r} has no version {ids.shown(version_id)}; its version is {model.model_version.id!r}."
         )
+
+
+def _known_concepts() -> Sequence[Concept]:
+    return [predictions.concept(number) for number in range(len(general.VOCABULARY.concepts))]
 
 
 def _ok() -> Status:

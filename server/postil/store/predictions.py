@@ -38,7 +38,7 @@ class Predicted(NamedTuple):
 class OutputRecord(NamedTuple):
     """A prediction as it was answered."""
 
-    app: int
+    app: int  # 0: of no app, for calls under the public one
     id: str
     time_us: int
     message: bytes  # postil.v1.Output

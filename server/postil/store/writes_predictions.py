@@ -46,7 +46,7 @@ class PredictionRowWrites(PredictionRows):
     def keep_outputs(self, outputs: Sequence[OutputRecord]) -> None:
         wanted = distinct_ints(output.app for output in outputs)
         apps = {row for (row,) in select_in(self._connection, "SELECT row FROM apps WHERE row IN ({})", wanted)}
-        rows = [tuple(output) for output in outputs if output.app in apps]
+        rows = [tuple(output) for output in outputs if output.app in apps or not output.app]
         insert_rows(self._connection, f"INSERT OR IGNORE INTO outputs ({OUTPUT})", rows)
 
     def forget_outputs(self, before_us: int, limit: int) -> int:

@@ -85,7 +85,7 @@ class App(google.protobuf.message.Message):
     CONN_INVALID_REQUEST.
     """
     default_workflow_id: builtins.str
-    """Older form of default_workflow.id. Stored only: the built-in embedders serve every app."""
+    """Older form of default_workflow.id."""
     user_id: builtins.str
     """Owner. Set by the server; another user than the call's: CONN_INVALID_REQUEST."""
     legal_consent_status: builtins.int
@@ -128,7 +128,11 @@ class App(google.protobuf.message.Message):
 
     @property
     def default_workflow(self) -> postil.v1.workflow_pb2.Workflow:
-        """Workflow to run on every input. Stored only: the built-in embedders serve every app."""
+        """What runs on every input that is added: "General" (the default, also "Universal": pictures and texts are embedded, and
+        the general model says what pictures show), "Text" (only texts are embedded), "Empty" (nothing: no search by looks or
+        meaning), or a workflow of the app's own, by id. Unknown: WORKFLOW_DOES_NOT_EXIST. A change holds for inputs added
+        afterwards.
+        """
 
     @property
     def extra_info(self) -> Global___AppExtraInfo:

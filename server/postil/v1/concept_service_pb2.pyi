@@ -386,7 +386,7 @@ class ListModelConceptsRequest(google.protobuf.message.Message):
     per_page: builtins.int
     """Items on a page, 1 to 1000; 0 means 128. More: CONN_INVALID_REQUEST."""
     search: builtins.str
-    """Only concepts whose name begins with this, ignoring case; empty: all."""
+    """Only concepts whose name or id begins with this, ignoring case; empty: all."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""

@@ -166,7 +166,7 @@ class ConceptsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListModelConcepts(self, request, context):
-        """Concepts that a model can predict. Not built yet: answers UNIMPLEMENTED.
+        """Concepts that a model can predict. Not there: CONN_DOES_NOT_EXIST; without concepts: MODEL_INVALID_REQUEST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

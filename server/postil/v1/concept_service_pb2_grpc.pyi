@@ -442,7 +442,7 @@ class ConceptsStub(typing.Generic[_ConceptsPostConceptsType, _ConceptsGetConcept
     """How often each concept is used as a label, in order of creation."""
 
     ListModelConcepts: _ConceptsListModelConceptsType
-    """Concepts that a model can predict. Not built yet: answers UNIMPLEMENTED."""
+    """Concepts that a model can predict. Not there: CONN_DOES_NOT_EXIST; without concepts: MODEL_INVALID_REQUEST."""
 
     PostConceptLanguages: _ConceptsPostConceptLanguagesType
     """Adds names in other languages, all or none. A language that is there: CONCEPTS_INVALID_REQUEST; no such concept:
@@ -603,7 +603,7 @@ class ConceptsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.concept_service_pb2.ListModelConceptsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.concept_service_pb2.MultiConceptResponse, collections.abc.Awaitable[postil.v1.concept_service_pb2.MultiConceptResponse]]:
-        """Concepts that a model can predict. Not built yet: answers UNIMPLEMENTED."""
+        """Concepts that a model can predict. Not there: CONN_DOES_NOT_EXIST; without concepts: MODEL_INVALID_REQUEST."""
 
     @abc.abstractmethod
     def PostConceptLanguages(

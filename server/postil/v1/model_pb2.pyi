@@ -162,7 +162,9 @@ class Model(google.protobuf.message.Message):
     user_id: builtins.str
     """Owner; "clarifai" for built-in ones. Set by the server."""
     model_type_id: builtins.str
-    """Kind of model: "visual-embedder", "text-embedder" or "client-embedder" (a vector space of your own)."""
+    """Kind of model: "visual-classifier" (the general model), "visual-embedder", "text-embedder" or "client-embedder" (a
+    vector space of your own).
+    """
     description: builtins.str
     """What it does, for people."""
     notes: builtins.str

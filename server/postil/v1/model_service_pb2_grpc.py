@@ -118,7 +118,11 @@ class ModelsServicer(object):
     """
 
     def PostModelOutputs(self, request, context):
-        """Predicts for 1 to 128 inputs; one output each, in order. Not built yet: answers UNIMPLEMENTED.
+        """Predicts for 1 to 128 inputs; one output each, in order, kept for 30 days so that feedback can name it. The general
+        model gives its classes; a broader concept ("cat", "animal") only when it is selected, as it is never less probable
+        than what it comprises. Embedders give data.embeddings. Not there: MODEL_DOES_NOT_EXIST. An input that cannot be
+        had: INPUT_FAILED; an empty one: INPUT_INVALID_ARGUMENT; of a medium that the model does not take:
+        INPUT_UNSUPPORTED_FORMAT. When all fail for one reason, it is the status of the call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,7 +136,7 @@ class ModelsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetModelOutputInfo(self, request, context):
-        """One model with the concepts it knows. Not built yet: answers UNIMPLEMENTED.
+        """One model with the concepts it knows in output_info.data. Not there: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,7 +150,7 @@ class ModelsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PostModelsSearches(self, request, context):
-        """Models whose name matches a pattern. Not built yet: answers UNIMPLEMENTED.
+        """Models whose name matches a pattern, the app's own first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

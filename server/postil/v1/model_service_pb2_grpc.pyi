@@ -398,19 +398,24 @@ class ModelsStub(typing.Generic[_ModelsPostModelOutputsType, _ModelsGetModelType
     ], channel: grpc.aio.Channel) -> None: ...
 
     PostModelOutputs: _ModelsPostModelOutputsType
-    """Predicts for 1 to 128 inputs; one output each, in order. Not built yet: answers UNIMPLEMENTED."""
+    """Predicts for 1 to 128 inputs; one output each, in order, kept for 30 days so that feedback can name it. The general
+    model gives its classes; a broader concept ("cat", "animal") only when it is selected, as it is never less probable
+    than what it comprises. Embedders give data.embeddings. Not there: MODEL_DOES_NOT_EXIST. An input that cannot be
+    had: INPUT_FAILED; an empty one: INPUT_INVALID_ARGUMENT; of a medium that the model does not take:
+    INPUT_UNSUPPORTED_FORMAT. When all fail for one reason, it is the status of the call.
+    """
 
     GetModel: _ModelsGetModelType
     """One model, by id, version id, or well-known id; the app's own come first. Not there: CONN_DOES_NOT_EXIST."""
 
     GetModelOutputInfo: _ModelsGetModelOutputInfoType
-    """One model with the concepts it knows. Not built yet: answers UNIMPLEMENTED."""
+    """One model with the concepts it knows in output_info.data. Not there: CONN_DOES_NOT_EXIST."""
 
     ListModels: _ModelsListModelsType
     """The app's own models (vector spaces that clients named), then the built-in ones, unless asked otherwise."""
 
     PostModelsSearches: _ModelsPostModelsSearchesType
-    """Models whose name matches a pattern. Not built yet: answers UNIMPLEMENTED."""
+    """Models whose name matches a pattern, the app's own first."""
 
     PostModels: _ModelsPostModelsType
     """Creates models. Not built yet: answers UNIMPLEMENTED."""
@@ -514,7 +519,12 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.PostModelOutputsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.model_service_pb2.MultiOutputResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiOutputResponse]]:
-        """Predicts for 1 to 128 inputs; one output each, in order. Not built yet: answers UNIMPLEMENTED."""
+        """Predicts for 1 to 128 inputs; one output each, in order, kept for 30 days so that feedback can name it. The general
+        model gives its classes; a broader concept ("cat", "animal") only when it is selected, as it is never less probable
+        than what it comprises. Embedders give data.embeddings. Not there: MODEL_DOES_NOT_EXIST. An input that cannot be
+        had: INPUT_FAILED; an empty one: INPUT_INVALID_ARGUMENT; of a medium that the model does not take:
+        INPUT_UNSUPPORTED_FORMAT. When all fail for one reason, it is the status of the call.
+        """
 
     @abc.abstractmethod
     def GetModel(
@@ -530,7 +540,7 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.model_service_pb2.SingleModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.SingleModelResponse]]:
-        """One model with the concepts it knows. Not built yet: answers UNIMPLEMENTED."""
+        """One model with the concepts it knows in output_info.data. Not there: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def ListModels(
@@ -546,7 +556,7 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.PostModelsSearchesRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.model_service_pb2.MultiModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiModelResponse]]:
-        """Models whose name matches a pattern. Not built yet: answers UNIMPLEMENTED."""
+        """Models whose name matches a pattern, the app's own first."""
 
     @abc.abstractmethod
     def PostModels(

@@ -1,4 +1,4 @@
-"""The Models service: one line per RPC, all meaning in `core/models.py`."""
+"""The Models service: one line per RPC, all meaning in `core/models.py` and `core/predicting.py`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from google.protobuf.message import Message
 
 from postil.core.call import Call
 from postil.core.models import Models
+from postil.core.predicting import Predicting
+from postil.v1.concept_service_pb2 import ListModelConceptsRequest
 from postil.v1.model_service_pb2 import (
     GetModelRequest,
     GetModelTypeRequest,
@@ -13,14 +15,29 @@ from postil.v1.model_service_pb2 import (
     ListModelsRequest,
     ListModelTypesRequest,
     ListModelVersionsRequest,
+    PostModelOutputsRequest,
+    PostModelsSearchesRequest,
 )
 
 
 class ModelsServicer:
     """Methods are named as the RPCs; see the .proto for what each promises."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, predicting: Predicting) -> None:
         self._models = models
+        self._predicting = predicting
+
+    def PostModelOutputs(self, call: Call, request: PostModelOutputsRequest) -> Message | bytes:
+        return self._predicting.outputs(call, request)
+
+    def GetModelOutputInfo(self, call: Call, request: GetModelRequest) -> Message | bytes:
+        return self._models.output_info(call, request)
+
+    def PostModelsSearches(self, call: Call, request: PostModelsSearchesRequest) -> Message | bytes:
+        return self._models.search(call, request)
+
+    def ListModelConcepts(self, call: Call, request: ListModelConceptsRequest) -> Message | bytes:
+        return self._models.concepts(call, request)
 
     def ListModels(self, call: Call, request: ListModelsRequest) -> Message | bytes:
         return self._models.list(call, request)

@@ -1,0 +1,149 @@
+"""What a prediction is asked about: an input's picture or text, from wherever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from postil.core import ids
+from postil.core.call import Call
+from postil.core.downloads import Downloads
+from postil.core.hosting import digest_of
+from postil.core.opening import Opening
+from postil.errors import Failure
+from postil.store.base import Store
+from postil.v1.data_pb2 import Data
+from postil.v1.input_pb2 import Input
+from postil.v1.status_code_pb2 import StatusCode
+
+MAX_TEXT = 100_000  # characters
+THREADS = 4  # fetches wait on the network, so more than decoding alone would need
+
+_PROBE = "_method_name"  # newer clients ask for a model's signatures in an input's metadata before they predict
+
+
+@dataclass(slots=True)
+class Asked:
+    """One input of a request.
+
+    Args:
+        where: "inputs[3]", to begin sentences about it with.
+        echo: It, as the answer shows it: without bytes.
+        kind: "picture" or "text"; "" while it could not be opened.
+        content: An RGB picture or a str.
+        failure: Why nothing can be said of it.
+    """
+
+    where: str
+    echo: Input = field(default_factory=Input)
+    kind: str = ""
+    content: Any = None
+    failure: Failure | None = None
+
+
+class PredictInputs:
+    """Opens inputs, several at a time. Thread-safe.
+
+    Args:
+        store: Inputs named by id are looked up here, and their media are read from its blobs.
+        downloads: Fetches what is given by URL.
+        opening: Opens pictures.
+    """
+
+    def __init__(self, store: Store, downloads: Downloads, opening: Opening) -> None:
+        self._store = store
+        self._downloads = downloads
+        self._opening = opening
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def open(self, call: Call, items: Sequence[Input]) -> list[Asked]:
+        """The inputs in order, each opened or with its failure."""
+        numbered = list(enumerate(items))
+        if len(items) == 1:
+            return [self._one(call, numbered[0])]
+        return list(self._pool.map(partial(self._one, call), numbered))
+
+    def _one(self, call: Call, numbered: tuple[int, Input]) -> Asked:
+        position, item = numbered
+        asked = Asked(ids.at("inputs", position))
+        try:
+            self._open(call, item, asked)
+        except Failure as failure:
+            asked.failure = Failure(failure.code, f"{asked.where}: {failure.details}", failure.notes)
+        return asked
+
+    def _open(self, call: Call, item: Input, asked: Asked) -> None:
+        asked.echo.id = item.id or ids.new_id()
+        data = item.data
+        if _PROBE in data.metadata.fields:
+            raise Failure(
+                StatusCode.INPUT_UNSUPPORTED_FORMAT, "models here have no signatures; send data.image or data.text"
+            )
+        if data.image.url or data.image.base64:
+            self._picture(data, asked)
+        elif data.text.raw:
+            asked.echo.data.text.raw = data.text.raw
+            self._text(data.text.raw, asked)
+        elif item.id and not data.ListFields():
+            self._stored(call, item.id, asked)
+        else:
+            raise _invalid("it is empty; give data.image, data.text.raw, or the id of an input of the app")
+
+    def _picture(self, data: Data, asked: Asked) -> None:
+        url = data.image.url.strip()
+        asked.echo.data.image.url = url
+        if url and data.image.base64:
+            raise _invalid("its image has both a url and bytes; send one of them")
+        if not url:
+            self._decode(data.image.base64, asked)
+            return
+        try:
+            content = self._downloads.get(url)
+        except Failure as failure:
+            # One code for whatever keeps the picture from arriving: clients look for it.
+            raise Failure(StatusCode.INPUT_FAILED, failure.details, failure.notes) from failure
+        self._decode(content, asked)
+
+    def _decode(self, content: bytes, asked: Asked) -> None:
+        asked.content, asked.kind = self._opening.to_embed(content).image, "picture"
+
+    @staticmethod
+    def _text(raw: str, asked: Asked) -> None:
+        if len(raw) > MAX_TEXT:
+            raise Failure(
+                StatusCode.INPUT_OVER_LIMIT, f"its text has {len(raw)} characters; at most {MAX_TEXT} are taken"
+            )
+        asked.content, asked.kind = raw, "text"
+
+    def _stored(self, call: Call, input_id: str, asked: Asked) -> None:
+        record = self._store.read().input(call.app.row, input_id)
+        if record is None:
+            raise Failure(
+                StatusCode.INPUT_DOES_NOT_EXIST, f"the app {call.app.id!r} has no input {ids.shown(input_id)}"
+            )
+        message = Input.FromString(record.message)
+        asked.echo.CopyFrom(message)
+        asked.echo.ClearField("status")
+        data = message.data
+        if data.text.raw:
+            self._text(data.text.raw, asked)
+            return
+        digest = digest_of(data.image.hosted)
+        content = self._store.blobs.get(digest) if digest else None
+        if content is not None:
+            self._decode(content, asked)
+        elif data.image.url:
+            self._picture(data, asked)
+        else:
+            raise _invalid("it is neither a picture nor a text; models here take those")
+
+
+def _invalid(details: str) -> Failure:
+    return Failure(StatusCode.INPUT_INVALID_ARGUMENT, details)
