@@ -114,6 +114,11 @@ class _Leaders:
         return family
 
 
+def is_flipped(key: str) -> bool:
+    """Whether queries of this key ask for what is farthest."""
+    return key.startswith("-")
+
+
 def by_looks(key: str) -> bool:
     """Whether queries of this key must also point the same way to be about the same."""
     return ":" not in key

@@ -27,8 +27,10 @@ PASSED_WEIGHT = 0.5  # of one that was passed over, in the head, next to a chose
 BACKGROUND_WEIGHT = 5.0  # of all of the background together
 RIDGE = 0.1
 _INTERCEPT_RIDGE = 1e-3
-_STEPS = 15
-_CLOSE = 1e-6
+_STEPS = 10
+_INNER_STEPS = 25
+_RELATIVE = 1e-2  # what may be left of the slope after the inner steps
+_CLOSE = 1e-3
 
 
 class Examples(NamedTuple):
@@ -77,41 +79,51 @@ def _mean(matrix: Matrix, times: Floats) -> Floats:
 
 
 def _head(examples: Examples) -> Vector:
-    """Weights of a logistic regression that tells what was chosen from what was not, at length 1.
-
-    There are fewer examples than dimensions, mostly. Then the weights are a sum of examples, and the same regression is
-    solved in coordinates that span just those: some milliseconds whatever the dimension.
-    """
+    """Weights of a logistic regression that tells what was chosen from what was not, at length 1."""
     matrix = np.vstack([examples.chosen, examples.passed, examples.background]).astype(np.float64)
     others = len(examples.passed) + len(examples.background)
     targets = np.r_[np.ones(len(examples.chosen)), np.zeros(others)]
     behind = np.full(len(examples.background), BACKGROUND_WEIGHT / max(1, len(examples.background)))
     times = np.r_[examples.chosen_times, PASSED_WEIGHT * examples.passed_times, behind]
-    if len(matrix) >= matrix.shape[1]:
-        weights = _logistic(matrix, targets, times)
-    else:
-        values, vectors = np.linalg.eigh(matrix @ matrix.T)
-        large = values > values[-1] * 1e-10
-        roots = np.sqrt(values[large])
-        basis = vectors[:, large] / roots  # matrix.T @ basis has orthonormal columns
-        weights = matrix.T @ (basis @ _logistic(vectors[:, large] * roots, targets, times))
-    return direction(weights.astype(np.float32))
+    return direction(_logistic(matrix, targets, times).astype(np.float32))
 
 
 def _logistic(matrix: Floats, targets: Floats, times: Floats) -> Floats:
-    """Ridge logistic regression by Newton's method; the intercept is left out of the answer."""
+    """Ridge logistic regression by Newton's method; the intercept is left out of the answer.
+
+    Steps are found by conjugate gradients. That takes products with the matrix alone, which are so small that the
+    linear algebra library does not spread them over threads: milliseconds, also on a machine that is busy.
+    """
     design = np.c_[matrix, np.ones(len(matrix))]
+    turned = np.ascontiguousarray(design.T)
     ridge = np.full(design.shape[1], RIDGE)
     ridge[-1] = _INTERCEPT_RIDGE
     weights = np.zeros(design.shape[1])
     for _ in range(_STEPS):
         chances = 1.0 / (1.0 + np.exp(-np.clip(design @ weights, -30.0, 30.0)))
-        slope = design.T @ (times * (chances - targets)) + ridge * weights
-        curve = (design.T * (times * chances * (1.0 - chances))) @ design
-        curve[np.diag_indices_from(curve)] += ridge
-        step = np.linalg.solve(curve, slope)
+        slope = turned @ (times * (chances - targets)) + ridge * weights
+        step = _solved(design, turned, times * chances * (1.0 - chances), ridge, slope)
         weights -= step
         if np.abs(step).max() < _CLOSE:
             break
     found: Floats = weights[:-1]
+    return found
+
+
+def _solved(design: Floats, turned: Floats, curve: Floats, ridge: Floats, wanted: Floats) -> Floats:
+    """The x of (design' diag(curve) design + diag(ridge)) x = wanted, closely enough for one of several steps."""
+    found = np.zeros(len(wanted))
+    rest = wanted.copy()
+    heading = rest.copy()
+    square = float(rest @ rest)
+    enough = square * _RELATIVE**2
+    for _ in range(_INNER_STEPS):
+        if square <= enough:
+            break
+        pushed = turned @ (curve * (design @ heading)) + ridge * heading
+        length = square / float(heading @ pushed)
+        found += length * heading
+        rest -= length * pushed
+        before, square = square, float(rest @ rest)
+        heading = rest + (square / before) * heading
     return found

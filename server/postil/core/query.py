@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from postil.core.filters import Filter, read_filters
 from postil.core.ranks import Rank, invalid, read_ranks
 from postil.index.base import Metric
+from postil.v1.common_pb2 import Learning
 from postil.v1.search_pb2 import Query as QueryMessage
 from postil.v1.search_pb2 import Search
 
@@ -37,6 +38,8 @@ class Query:
         expand_hyponyms: A concept also means the kinds of it.
         filters: What must hold.
         as_of_us: Only annotations that were there at this time, in microseconds since the epoch.
+        learning: Whose clicks it learns from (postil.v1.Learning).
+        end_user: Who searches, as the application knows them.
     """
 
     ranks: tuple[Rank, ...]
@@ -47,6 +50,8 @@ class Query:
     expand_hyponyms: bool = False
     filters: tuple[Filter, ...] = ()
     as_of_us: int | None = None
+    learning: int = Learning.LEARNING_NOT_SET
+    end_user: str = ""
 
     @property
     def rank(self) -> Rank | None:
@@ -75,6 +80,8 @@ def read_query(search: Search, where: str) -> Query:
         expand_hyponyms=search.query.expand_hyponyms,
         filters=read_filters(search.query.filters, f"{where}.query.filters"),
         as_of_us=search.as_of.ToMicroseconds() if search.HasField("as_of") else None,
+        learning=search.learning,
+        end_user=search.end_user_id,
     )
 
 
@@ -85,6 +92,8 @@ def _check_search(search: Search, where: str) -> None:
         raise invalid(f"{where}.min_value is not a number; use one between 0 and 1")
     if search.save:
         raise invalid(f"{where}.save: searches that are kept do not run; send them in a call of their own")
+    if search.learning not in Learning.values():
+        raise invalid(f"{where}.learning {search.learning} is unknown; use one of {', '.join(Learning.keys())}")
     if len(search.end_user_id) > MAX_END_USER:
         raise invalid(f"{where}.end_user_id has {len(search.end_user_id)} characters; use at most {MAX_END_USER}")
 

@@ -17,6 +17,8 @@ from postil.core.engine import Engine
 from postil.core.hit_cache import HitCache
 from postil.core.hit_reader import HitReader, Scored
 from postil.core.labelled import Labelled
+from postil.core.learning import Learning, Lessons, key_of
+from postil.core.learning_trails import Trail
 from postil.core.query import Query, read_query
 from postil.core.query_vectors import QueryVectors
 from postil.core.ranks import ByConcept, ByInput, ByPicture, ByText, ByVector, Rank, invalid
@@ -48,6 +50,7 @@ class Searches:
         query_vectors: Embeds query pictures and texts.
         observe: Told of the plan of each walk through an index, for metrics.
         log: Takes note of every search that ran; by default none is kept.
+        learning: What clicks on earlier hits have taught.
     """
 
     def __init__(
@@ -58,12 +61,14 @@ class Searches:
         query_vectors: QueryVectors,
         observe: Callable[[Plan], None] = _ignore,
         log: SearchLog | None = None,
+        learning: Learning | None = None,
     ) -> None:
         self._store = store
         self._indexes = indexes
         self._query_vectors = query_vectors
         self._observe = observe
         self._log = log or SearchLog(store, days=0)
+        self._learning = learning or Learning(store)
         self._cache = HitCache()
         self._engine = Engine(catalogs, indexes)
         self._labelled = Labelled(catalogs, indexes)
@@ -81,17 +86,27 @@ class Searches:
 
     def _answer(self, call: Call, request: Request, *, by_input: bool) -> bytes:
         page, sequence = pages.of_search(request.pagination), self._store.committed
-        queries = self._store.read()
-        reader = HitReader(queries, self._cache, call.app)
+        lessons = self._learning.begin(call.app, self._store.read())
+        reader = HitReader(lessons.queries, self._cache, call.app)
         found: list[Scored] = []
         traces: list[Trace] = []
         for query in _queries(request):
             traces.append(Trace(self._observe))
-            found += self._page(call, reader, queries, query, page, traces[-1], by_input=by_input)
+            found += self._page(call, reader, lessons, query, page, traces[-1], by_input=by_input)
         search_id = ids.new_id()
-        answer = hits.response(call.request_id, search_id, found)
+        lessons.remember(search_id)
+        answer = hits.response(call.request_id, search_id, lessons.noted(found))
         self._log.record(call.app.row, search_id, sequence, request, page, found, len(answer))
         return answer
+
+    def trail(self, call: Call, request: Request) -> Trail | None:
+        """Where a request for one search by one thing looks, before any learning; None for others. Raises Failure."""
+        queries, read = self._store.read(), _queries(request)
+        if len(read) != 1 or len(read[0].ranks) != 1:
+            return None
+        rank = read[0].ranks[0]
+        point = self._target(call, queries, read[0], rank).point()
+        return Trail(key_of(rank), point) if point else None
 
     def _count(self, call: Call, request: PostInputsSearchesRequest) -> bytes:
         """How many inputs each search finds in all."""
@@ -108,14 +123,15 @@ class Searches:
         self,
         call: Call,
         reader: HitReader,
-        queries: Queries,
+        lessons: Lessons,
         query: Query,
         page: pages.Page,
         trace: Trace,
         *,
         by_input: bool,
     ) -> list[Scored]:
-        targets = [self._target(call, queries, query, rank) for rank in query.ranks]
+        queries = lessons.queries
+        targets = [lessons.target(query, rank, self._target(call, queries, query, rank)) for rank in query.ranks]
         if query.rank is not None and not isinstance(query.rank.subject, ByConcept):
             return self._nearest(reader, query, targets[0], page, trace, by_input=by_input)
         if not targets and query.unfiltered:
