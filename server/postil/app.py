@@ -25,10 +25,13 @@ from postil.core.codes import StatusCodes
 from postil.core.concept_languages import ConceptLanguages
 from postil.core.concepts import Concepts
 from postil.core.downloads import Downloads
+from postil.core.feedback import Feedbacks
+from postil.core.feedback_labels import Pending
 from postil.core.hosting import Hosting
 from postil.core.inputs import Inputs
 from postil.core.intake import Intake
 from postil.core.knowledge_graphs import KnowledgeGraphs
+from postil.core.learning import Learning
 from postil.core.models import Models
 from postil.core.opening import Opening
 from postil.core.outputs import OutputLog
@@ -43,6 +46,7 @@ from postil.core.saved_searches import SavedSearches
 from postil.core.search import Searches
 from postil.core.search_calls import SearchCalls
 from postil.core.search_log import SearchLog
+from postil.core.search_quality import Quality
 from postil.doors.http import gateway as gateways
 from postil.doors.http import routes, site
 from postil.doors.http.gateway import Gateway
@@ -53,6 +57,7 @@ from postil.doors.rpc.annotations import AnnotationsServicer
 from postil.doors.rpc.apps import AppsServicer, UsersServicer
 from postil.doors.rpc.concepts import ConceptsServicer
 from postil.doors.rpc.dispatcher import Dispatcher
+from postil.doors.rpc.feedback import FeedbackServicer
 from postil.doors.rpc.inputs import InputsServicer
 from postil.doors.rpc.limits import Limits
 from postil.doors.rpc.models import ModelsServicer
@@ -165,19 +170,23 @@ class App:
         query_vectors = QueryVectors(embedders, downloads, opening)
         search_log = SearchLog(store, config.search_log_days, self.metrics.searches_dropped.inc)
         on_stop(search_log.close)
-        searches = Searches(store, index, catalogs, query_vectors, self._count_walk, search_log)
+        learning = Learning(store)
+        searches = Searches(store, index, catalogs, query_vectors, self._count_walk, search_log, learning)
         saved = SavedSearches(store)
         public, outputs = PublicModels(embedders), OutputLog(store)
         on_stop(outputs.close)
         predict_inputs = PredictInputs(store, downloads, opening)
         on_stop(predict_inputs.close)
         predicting = Predicting(public, predict_inputs, outputs)
+        models = Models(store, public)
+        feedbacks = Feedbacks(store, search_log, searches.trail, learning, Pending(store), models)
         servicers = [
             AnnotationsServicer(Annotations(store, embedders, hosting, opening)),
             AppsServicer(apps, access),
             ConceptsServicer(Concepts(store), ConceptLanguages(store), Relations(store), KnowledgeGraphs(store)),
+            FeedbackServicer(feedbacks, Quality(store, index, learning)),
             InputsServicer(Inputs(store, intake, processing.wake, partial(index.wait_below, _PRESSURE))),
-            ModelsServicer(Models(store, public), predicting),
+            ModelsServicer(models, predicting),
             SearchesServicer(SearchCalls(searches, saved, search_log), saved, AnnotationFilters(store)),
             StatusCodesServicer(StatusCodes()),
             UsersServicer(Users(store)),
