@@ -201,8 +201,8 @@ class Query(google.protobuf.message.Message):
     by its own name. Not a language code: SEARCH_INVALID_REQUEST.
     """
     expand_hyponyms: builtins.bool
-    """A concept also means every concept that is a kind of it (hyponyms, of any knowledge graph of the app, at most
-    10,000: else SEARCH_INVALID_REQUEST). In ranks; in filters not yet. Default false.
+    """A concept, in ranks and in filters, also means every concept that is a kind of it (hyponyms, of any knowledge graph
+    of the app, at most 10,000: else SEARCH_INVALID_REQUEST). Default false.
     """
     @property
     def ands(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___And]:
