@@ -14,7 +14,6 @@ from postil.v1.concept_pb2 import Concept
 from postil.v1.data_pb2 import Data
 from postil.v1.input_pb2 import Input
 from postil.v1.input_service_pb2 import PostInputsRequest
-from postil.v1.output_pb2 import Output
 from postil.v1.search_pb2 import And, AnnotationFilter, Filter, Query, Rank, Search
 from postil.v1.search_service_pb2 import (
     DeleteAnnotationFiltersRequest,
@@ -229,85 +228,6 @@ def test_bad_patches_change_nothing(call: Call, compass: UserAppIDSet) -> None:
     wrong = Search(id="s", query=Query(ranks=[Rank(negate=True)]))
     refused(patch(wrong), StatusCode.SEARCH_INVALID_REQUEST, "searches[0].query.ranks[0]")
     assert call("GetSearch", GetSearchRequest(user_app_id=compass, id="s")).search.name == "old"
-
-
-# Older searches.
-
-
-def older(call: Call, app: UserAppIDSet, *ands: And, **page: int) -> Any:
-    request = PostSearchesRequest(user_app_id=app, query=Query(ands=ands), pagination=Pagination(**page))
-    return call("PostSearches", request)
-
-
-def output(**fields: Any) -> And:
-    return And(output=Output(**fields))
-
-
-def test_older_searches_rank_by_concept_and_by_input(call: Call, compass: UserAppIDSet) -> None:
-    concept = output(data=Data(concepts=[Concept(id="right", value=1)]))
-    answer = older(call, compass, concept)
-    assert found(answer) == FROM_EAST
-    assert [round(hit.score, 3) for hit in answer.hits] == [1.0, 0.5, 0.0]
-    assert list(answer.query.ands) == [concept]
-    assert len(answer.id) == 32
-    concept.negate = True
-    assert found(older(call, compass, concept)) == ["west", "north", "east"]
-    noisy = Input(id="east")
-    noisy.data.image.SetInParent()
-    assert found(older(call, compass, output(input=noisy), page=1, per_page=2)) == ["east", "north"]
-
-
-def test_an_older_search_by_picture_does_not_echo_its_bytes(
-    call: Call, app: UserAppIDSet, photos: dict[str, bytes]
-) -> None:
-    items = [Input(id=name, data=Data()) for name in ("cat", "cup")]
-    for item in items:
-        item.data.image.base64 = photos[item.id]
-    assert call("PostInputs", PostInputsRequest(user_app_id=app, inputs=items)).status.code == StatusCode.SUCCESS
-    picture = output(input=Input(data=items[1].data))
-    answer = older(call, app, picture)
-    assert found(answer) == ["cup", "cat"]
-    assert answer.hits[0].score == pytest.approx(1.0, abs=1e-3)
-    assert answer.ByteSize() < 20_000
-    assert answer.query.ands[0].output.input.data.HasField("image")
-
-
-def test_older_searches_without_conditions_list_inputs(call: Call, compass: UserAppIDSet) -> None:
-    answer = call("PostSearches", PostSearchesRequest(user_app_id=compass))
-    assert found(answer) == sorted(SEVERAL)  # of one time: by id
-    assert {hit.score for hit in answer.hits} == {1.0}
-    assert found(call("PostSearches", PostSearchesRequest(user_app_id=compass, searches=[Search()]))) == sorted(
-        SEVERAL
-    )  # of one time: by id
-
-
-def test_older_searches_are_refused_in_their_own_terms(call: Call, compass: UserAppIDSet) -> None:
-    wrong = output(data=Data(concepts=[Concept(id="left", value=1)]))
-    refused(older(call, compass, And(), wrong), StatusCode.SEARCH_INVALID_REQUEST, "query.ands[1]: ", "'left'")
-    picture = output(input=Input(data=Data()))
-    picture.output.input.data.image.url = "http://127.0.0.1:1/none.jpg"
-    refused(older(call, compass, picture), StatusCode.INPUT_FAILED, "query.ands[0]")
-    refused(older(call, compass, And(negate=True)), StatusCode.SEARCH_INVALID_REQUEST, "query.ands[0] negates nothing")
-    deep = older(call, compass, page=101, per_page=100)
-    refused(deep, StatusCode.SEARCH_INVALID_REQUEST, "page * perPage cannot exceed")
-    both = PostSearchesRequest(user_app_id=compass, query=Query(language="ja"), searches=[Search()])
-    refused(call("PostSearches", both), StatusCode.SEARCH_INVALID_REQUEST, "query and searches[]")
-    among = PostSearchesRequest(user_app_id=compass, searches=[Search(), Search(query=Query(ands=[wrong]))])
-    refused(call("PostSearches", among), StatusCode.SEARCH_INVALID_REQUEST, "searches[1].query.ands[0]")
-
-
-def test_an_older_search_is_saved_with_its_ands(call: Call, compass: UserAppIDSet) -> None:
-    concept = output(data=Data(concepts=[Concept(id="right", value=1)]))
-    search = Search(id="old", save=True, query=Query(ands=[concept]))
-    request = PostSearchesRequest(user_app_id=compass, searches=[search])
-    assert call("PostSearches", request).searches[0].query == search.query
-    assert found(by_id(call, compass, "old")) == FROM_EAST
-    wrong = Search(save=True, query=Query(ands=[And(negate=True)]))
-    refused(
-        call("PostSearches", PostSearchesRequest(user_app_id=compass, searches=[wrong])),
-        StatusCode.SEARCH_INVALID_REQUEST,
-        "searches[0].query.ands[0] negates nothing",
-    )
 
 
 # Replays.

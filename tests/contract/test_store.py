@@ -143,6 +143,12 @@ def test_urls_lead_to_the_first_input_posted_with_them(store: Store, fill: Fille
     fill.input(app, "bytes")
     fill.input(other, "foreign", url="http://x/2")
     assert store.read().inputs_by_url(app, ["http://x/1", "http://x/2", "", "http://x/1"]) == {"http://x/1": "z"}
+    first, second = (store.read().input(app, name) for name in ("z", "a"))
+    assert first is not None
+    assert second is not None
+    assert store.read().anchors_by_url(app, "http://x/1") == [first.anchor, second.anchor]
+    assert store.read().anchors_by_url(app, "http://x/2") == []
+    assert store.read().anchors_by_url(app, "") == []
 
 
 def test_inputs_are_listed_newest_first_and_by_id_within_an_op(store: Store, fill: Filler) -> None:

@@ -30,7 +30,7 @@ class Logged(World):
         super().__init__(folder)
         self.dropped: list[int] = []
         self.log = SearchLog(self.store, days, self.dropped.append)
-        self.searches = Searches(self.store, self.indexes, self.searches._query_vectors, log=self.log)
+        self.searches = Searches(self.store, self.indexes, self.catalogs, self.searches._query_vectors, log=self.log)
         for name, vector in {"west": (-1.0, 0.0), "east": EAST, "north": (0.0, 1.0)}.items():
             self.add(name, vector)
 

@@ -96,6 +96,7 @@ _READS: dict[str, Callable[[_World, Queries], object]] = {
     "inputs": lambda w, q: q.inputs(w.app, ["i7", "i8", "i9"]),
     "inputs_by_row": lambda w, q: q.inputs_by_row([w.input.row]),
     "inputs_by_url": lambda w, q: q.inputs_by_url(w.app, ["u", "v"]),
+    "anchors_by_url": lambda w, q: q.anchors_by_url(w.app, "u"),
     "list_inputs": lambda w, q: q.list_inputs(w.app, [], [], 0, 20),
     "list_inputs by id": lambda w, q: q.list_inputs(w.app, ["i7", "i8"], [], 0, 20),
     "list_inputs by id and status": lambda w, q: q.list_inputs(w.app, ["i7", "i8"], [SUCCESS], 0, 20),

@@ -59,6 +59,9 @@ class StoreLookup:
         found = self._queries.input(self._app.row, input_id)
         return found.anchor if found else None
 
+    def posted_with(self, url: str) -> list[int]:
+        return self._queries.anchors_by_url(self._app.row, url.strip())
+
     def concepts(self, concept: Concept, where: str) -> list[int]:
         if concept.app_id not in {"", self._app.id}:
             return []

@@ -44,6 +44,10 @@ class Lookup(Protocol):
         """The input-level annotation of an input."""
         ...
 
+    def posted_with(self, url: str) -> list[int]:
+        """The input-level annotations of the inputs that were posted with this URL."""
+        ...
+
     def containing(self, kind: str, wanted: Struct) -> Find:
         """The annotations whose metadata or annotation_info contains an object."""
         ...
@@ -283,9 +287,7 @@ def _input_data(data: Data, where: str, *, negate: bool) -> Iterator[Test]:
     for field, value in data.ListFields():
         at = f"{where}.{field.name}"
         if field.name in MEDIA:
-            if value.ByteSize():
-                raise unsupported(f"{at}.{value.ListFields()[0][0].name}", "an empty one asks for the medium")
-            yield marked(("medium", field.name))
+            yield _medium(field.name, value, at)
         elif field.name == "concepts":
             yield of_level(_concepts(value, at, negate=negate))
         elif field.name == "metadata":
@@ -294,6 +296,23 @@ def _input_data(data: Data, where: str, *, negate: bool) -> Iterator[Test]:
             yield of_level(geo_filters.read(value, at))
         else:
             raise unsupported(at)
+
+
+def _medium(name: str, medium: Any, where: str) -> Test:
+    """That the input is one of the kind, or the one that was posted with a URL."""
+    said = [field.name for field, _ in medium.ListFields() if field.name != "url"]
+    if said:
+        raise unsupported(
+            f"{where}.{said[0]}", "give the url it was posted with, or an empty one to ask for the medium"
+        )
+    if not medium.url:
+        return marked(("medium", name))
+
+    def prepare(lookup: Lookup) -> Find:
+        levels = BitMap(lookup.posted_with(medium.url))
+        return lambda catalog: catalog.of_levels(levels)
+
+    return prepare
 
 
 def of_level(test: Test) -> Test:

@@ -113,6 +113,8 @@ class Queries(VocabularyQueries, KeptQueries, PredictionQueries, FeedbackQueries
         """url -> id of the first input posted with it."""
         ...
 
+    def anchors_by_url(self, app: int, url: str) -> list[int]: ...  # of all inputs posted with it, oldest first
+
     def list_inputs(
         self, app: int, ids: Sequence[str], statuses: Sequence[int], offset: int, limit: int
     ) -> list[InputRecord]:

@@ -47,6 +47,12 @@ class InputQueries:
         found = select_in(self._connection, f"SELECT {INPUT} FROM inputs WHERE row IN ({{}})", distinct_ints(rows))
         return {row[0]: InputRecord._make(row) for row in found}
 
+    def anchors_by_url(self, app: int, url: str) -> list[int]:
+        rows = self._connection.execute(
+            "SELECT anchor FROM inputs WHERE app = ? AND url = ? AND url <> '' ORDER BY row", (app, url)
+        )
+        return [anchor for (anchor,) in rows]
+
     def inputs_by_url(self, app: int, urls: Sequence[str]) -> dict[str, str]:
         wanted = [url for url in dict.fromkeys(urls) if url]
         rows = select_in(
