@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from google.protobuf.internal import api_implementation
 from starlette.types import ASGIApp
@@ -26,7 +26,6 @@ from postil.core.concept_languages import ConceptLanguages
 from postil.core.concepts import Concepts
 from postil.core.downloads import Downloads
 from postil.core.feedback import Feedbacks
-from postil.core.feedback_labels import Pending
 from postil.core.hosting import Hosting
 from postil.core.inputs import Inputs
 from postil.core.intake import Intake
@@ -95,6 +94,15 @@ class Listening(NamedTuple):
     http: Address
 
 
+class _Room(Protocol):
+    """What has threads or files of its own."""
+
+    def close(self) -> None: ...
+
+
+Closable = TypeVar("Closable", bound=_Room)
+
+
 class App:
     """One server: data directory, rooms, doors.
 
@@ -154,32 +162,32 @@ class App:
         """Takes no new calls, lets the running ones finish for `drain_s`, closes everything. Safe to call twice."""
         self._closing.close()
 
+    def _own(self, room: Closable) -> Closable:
+        """The room, to be closed when the server stops."""
+        self._closing.callback(room.close)
+        return room
+
     def _dispatcher(self, store: SqliteStore, index: IndexManager, catalogs: Catalogs, hosting: Hosting) -> Dispatcher:
-        config, on_stop = self._config, self._closing.callback
-        embedders = ModelRegistry(config.data_dir, config.embed_threads or os.cpu_count() or 1, user_models(config))
-        on_stop(embedders.close)
+        config, own = self._config, self._own
+        threads = config.embed_threads or os.cpu_count() or 1
+        embedders = own(ModelRegistry(config.data_dir, threads, user_models(config)))
         downloads = Downloads(Fetcher(map(str, config.fetch_allow)).fetch, store.blobs, hosting)
         opening = Opening(PictureReader())
-        intake = Intake(store.blobs, embedders, hosting, opening)
-        on_stop(intake.close)
-        processing = Processing(store, intake, downloads)
-        on_stop(processing.close)
+        intake = own(Intake(store.blobs, embedders, hosting, opening))
+        processing = own(Processing(store, intake, downloads))
         apps = Apps(store)
         apps.resolve(DEFAULT_USER, DEFAULT_APP, create=True)
         access = Access(apps, Open())
         query_vectors = QueryVectors(embedders, downloads, opening)
-        search_log = SearchLog(store, config.search_log_days, self.metrics.searches_dropped.inc)
-        on_stop(search_log.close)
+        search_log = own(SearchLog(store, config.search_log_days, self.metrics.searches_dropped.inc))
         learning = Learning(store)
         searches = Searches(store, index, catalogs, query_vectors, self._count_walk, search_log, learning)
         saved = SavedSearches(store)
-        public, outputs = PublicModels(embedders), OutputLog(store)
-        on_stop(outputs.close)
-        predict_inputs = PredictInputs(store, downloads, opening)
-        on_stop(predict_inputs.close)
+        public, outputs = PublicModels(embedders), own(OutputLog(store))
+        predict_inputs = own(PredictInputs(store, downloads, opening))
         predicting = Predicting(public, predict_inputs, outputs)
         models = Models(store, public)
-        feedbacks = Feedbacks(store, search_log, searches.trail, learning, Pending(store), models)
+        feedbacks = Feedbacks(store, search_log, outputs, searches.trail, learning, models)
         servicers = [
             AnnotationsServicer(Annotations(store, embedders, hosting, opening)),
             AppsServicer(apps, access),
