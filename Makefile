@@ -18,7 +18,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test verify fix protos bench bench-peers clean install \
+.PHONY: help run demo test exactness verify fix protos bench bench-peers clean install \
         verify-ruff verify-mypy verify-protos verify-docs verify-shell fix-ruff fix-protos fix-docs grpcurl published-clients
 
 help: ## list the targets
@@ -38,6 +38,9 @@ install: $(STAMP)-server $(STAMP)-test $(STAMP)-bench $(STAMP)-verify ## install
 
 test: $(STAMP)-test ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+exactness: $(STAMP)-test ## compare 100,000 random searches with a naive scan (ARGS="1000 7": how many, seed)
+	PYTHONPATH=tests $(BIN)/python -m support.exactness $(or $(ARGS),100000)
 
 verify: verify-ruff verify-mypy verify-protos verify-docs verify-shell ## every check that is not a test
 

@@ -23,6 +23,7 @@ from pyroaring import BitMap
 
 from postil.core.evidence import Average, Evidence, Near, Nearness, powered, product, scan, within
 from postil.core.tracing import Trace
+from postil.index.base import Plan
 from postil.index.catalog import AppCatalog
 from postil.index.rowsets import rows_of
 
@@ -204,6 +205,7 @@ class Ranking:
     def _scan(self, one: _Class) -> None:
         anchors, values = scan(one.evidence, one.anchors)
         self._show(one, anchors, values * one.score, _DONE)
+        self._trace.walked(Plan.GATHER)
         self._trace.note("scan", len(one.anchors))
 
     def _show(self, one: _Class, anchors: Rows, values: Doubles, bound: float) -> None:

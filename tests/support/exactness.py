@@ -1,0 +1,428 @@
+"""Random apps and random searches of every form, compared page by page with a naive scan.
+
+    PYTHONPATH=tests python -m support.exactness 100000
+
+prints its progress and a summary; the tests run a few hundred.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+
+from postil.core.call import Call
+from postil.index.manager import IndexManager
+from postil.store.base import AnnotationRecord, NewInput, Transaction, Vectors
+from postil.v1.annotation_pb2 import Annotation
+from postil.v1.input_pb2 import Input
+from postil.v1.search_pb2 import Filter, Rank, Search
+from postil.v1.search_service_pb2 import (
+    MultiSearchResponse,
+    PostAnnotationsSearchesRequest,
+    PostInputsSearchesRequest,
+)
+from support.naive import Naive, problem
+from support.search_world import World
+
+CONCEPTS = ("cat", "dog", "tree", "car", "rare")
+USERS = ("me", "ann", "bob")
+SPACES = {"unit": 6, "free": 4}
+MEDIA = ("image", "video", "text", "audio")
+SHAPES = ("bounding_box", "polygon", "point", "mask")
+METADATA: tuple[Any, ...] = (
+    {"a": 1},
+    {"a": 2, "b": "x"},
+    {"b": "x", "list": [1, 2, {"k": 1, "j": 2}]},
+    {"n": {"m": [4, 5]}},
+)
+METADATA_WANTED: tuple[Any, ...] = (
+    {"a": 1}, {"b": "x"}, {"list": [2]}, {"list": [{"k": 1}]}, {"list": [{"k": 1}, {"j": 2}]}, {"n": {"m": [5, 4]}},
+    {"n": {}}, {"a": 2, "n": {"m": []}}, {"list": [3]}, {"absent": None},
+)  # fmt: skip
+QUERIES_PER_APP = 60
+CHANGES = 8  # of an app while it is searched
+
+
+class RandomApp:
+    """An app that grows, changes and is searched."""
+
+    def __init__(self, folder: Path, seed: int, size: int) -> None:
+        self.random = random.Random(seed)
+        self.numbers = np.random.default_rng(seed)
+        later = Later()
+        self.world = World(folder / "data", indexes=later)
+        self.index = IndexManager(folder / "index", self.world.store)
+        later.follow(self.index)
+        self.index.start()
+        self.inputs: list[str] = []
+        for _ in range(size):
+            self.add()
+
+    def close(self) -> None:
+        self.index.close()
+        self.world.store.close()
+
+    # writing
+
+    def add(self) -> None:
+        """An input with some annotations."""
+        name = f"input-{self.random.randrange(10**9)}"
+        message = Input(id=name)
+        medium = self.random.choice((*MEDIA, None))
+        if medium:
+            getattr(message.data, medium).SetInParent()
+        status = self.random.choice((30000, 30000, 30001))
+
+        def op(tx: Transaction) -> None:
+            row, anchor = tx.reserve_inputs(1)[0], tx.reserve_annotations(1)[0]
+            new = NewInput(row, name, status, anchor, message.SerializeToString(), tx.now_us, "", "", ())
+            tx.add_inputs(self.world.app.row, [new])
+            self._annotate(tx, row, name, anchor, anchor, level=True)
+            self._vectors(tx, anchor, 0.9)
+
+        self.world.store.write(op)
+        self.inputs.append(name)
+        for _ in range(self.random.choice((0, 0, 0, 1, 3))):
+            self.annotate(name)
+
+    def annotate(self, name: str) -> None:
+        """Another annotation of an input, with a vector of its own or not."""
+
+        def op(tx: Transaction) -> None:
+            found = tx.input(self.world.app.row, name)
+            assert found is not None
+            row = tx.reserve_annotations(1)[0]
+            own = self.random.random() < 0.5
+            self._annotate(tx, found.row, name, row, row if own else found.anchor, level=False)
+            if own:
+                self._vectors(tx, row, 1.0)
+
+        self.world.store.write(op)
+
+    def _annotate(self, tx: Transaction, input_row: int, name: str, row: int, anchor: int, *, level: bool) -> None:
+        message = Annotation(id=f"a{row % 1000}", input_id=name, input_level=level)
+        labels = self._say(message, level=level)
+        record = AnnotationRecord(
+            row=row,
+            id=message.id,
+            input=input_row,
+            anchor=anchor,
+            message=message.SerializeToString(),
+            status=message.status.code,
+            trusted=message.trusted,
+            input_level=level,
+            blank=False,
+            user_id=message.user_id,
+            model_version_id=message.model_version_id,
+            workflow_version_id="",
+            task_id="",
+            created_us=tx.now_us,
+            modified_us=tx.now_us,
+        )
+        concepts = tx.ensure_concepts(self.world.app.row, dict.fromkeys(labels, ""))
+        tx.add_annotations(
+            self.world.app.row, [record], [(row, concepts[name].row, value) for name, value in labels.items()]
+        )
+
+    def _say(self, message: Annotation, *, level: bool) -> dict[str, float]:
+        """Fills an annotation with something; its labels."""
+        pick = self.random
+        message.user_id = pick.choice(USERS)
+        message.model_version_id = pick.choice(("", "", "model-1"))
+        message.trusted = pick.random() < 0.7
+        message.status.code = pick.choice((24150, 24150, 24151))  # type: ignore[assignment]
+        if pick.random() < 0.4:
+            message.data.metadata.update(pick.choice(METADATA))
+        if pick.random() < 0.2:
+            message.annotation_info.update(pick.choice(METADATA))
+        if pick.random() < 0.3:
+            point = message.data.geo.geo_point
+            point.latitude, point.longitude = pick.uniform(-80, 80), pick.uniform(-170, 170)
+        if not level and pick.random() < 0.6:
+            holder = message.data.frames.add().data if pick.random() < 0.3 else message.data
+            getattr(holder.regions.add().region_info, pick.choice(SHAPES)).SetInParent()
+        if not level and pick.random() < 0.1:
+            message.data.time_segments.add()
+        return {
+            name: float(pick.random() < 0.8) for name in CONCEPTS if pick.random() < (0.02 if name == "rare" else 0.25)
+        }
+
+    def _vectors(self, tx: Transaction, row: int, chance: float) -> None:
+        for name, dim in SPACES.items():
+            if self.random.random() > chance:
+                continue
+            vector = self.numbers.standard_normal(dim).astype(np.float32)
+            if self.random.random() < 0.1:
+                vector = np.round(vector) + np.float32(0.25)  # so that some are alike
+            if name == "unit":
+                vector /= np.linalg.norm(vector)
+            space = tx.ensure_space(self.world.app.row, name, name, "client", dim)
+            tx.put_vectors(self.world.app.row, Vectors(space.row, np.array([row], np.int64), vector[None]))
+
+    def change(self) -> None:
+        """Adds, relabels, moves or deletes something."""
+        act = self.random.random()
+        name = self.random.choice(self.inputs)
+        if act < 0.3 or len(self.inputs) < 10:
+            self.add()
+        elif act < 0.5:
+            self.annotate(name)
+        elif act < 0.7:
+            self._rewrite(name)
+        elif act < 0.8:
+            self._settle(name)
+        else:
+            self.inputs.remove(name)
+            self._delete(name)
+
+    def _rewrite(self, name: str) -> None:
+        def op(tx: Transaction) -> None:
+            found = tx.input(self.world.app.row, name)
+            assert found is not None
+            record = self.random.choice(tx.annotations_of_inputs([found.row]))
+            message = Annotation(id=record.id, input_id=name, input_level=record.input_level)
+            labels = self._say(message, level=record.input_level)
+            concepts = tx.ensure_concepts(self.world.app.row, dict.fromkeys(labels, ""))
+            changed = record._replace(
+                message=message.SerializeToString(),
+                status=message.status.code,
+                trusted=message.trusted,
+                user_id=message.user_id,
+                model_version_id=message.model_version_id,
+                modified_us=tx.now_us,
+            )
+            tx.update_annotation(changed, [(concepts[one].row, value) for one, value in labels.items()])
+            if record.anchor == record.row:
+                self._vectors(tx, record.row, 0.5)
+
+        self.world.store.write(op)
+
+    def _settle(self, name: str) -> None:
+        def op(tx: Transaction) -> None:
+            found = tx.input(self.world.app.row, name)
+            assert found is not None
+            tx.update_input(found.row, found.message, status=self.random.choice((30000, 30100)))
+
+        self.world.store.write(op)
+
+    def _delete(self, name: str) -> None:
+        def op(tx: Transaction) -> None:
+            found = tx.input(self.world.app.row, name)
+            assert found is not None
+            tx.delete_inputs(self.world.app.row, [found.row])
+
+        self.world.store.write(op)
+
+    # searching
+
+    def query(self) -> Search:
+        """A random search."""
+        pick = self.random
+        search = Search(metric=pick.choice((0, 1, 2)), algorithm=pick.choice(("", "", "brute_force")))  # type: ignore[arg-type]
+        search.query.filters.extend(self._filter() for _ in range(pick.choice((0, 1, 1, 2, 3))))
+        search.query.ranks.extend(self._rank() for _ in range(pick.choice((0, 1, 1, 2, 3))))
+        if pick.random() < 0.2:
+            search.min_value = pick.choice((0.3, 0.5, 0.6, 0.999))
+        if pick.random() < 0.1:
+            record = self.world.store.read().input(self.world.app.row, pick.choice(self.inputs))
+            assert record is not None
+            search.as_of.FromMicroseconds(record.created_us)
+        return search
+
+    def _rank(self) -> Rank:
+        pick = self.random
+        rank = Rank(negate=pick.random() < 0.2)
+        for kind in pick.sample(("concept", "concept", "vector", "input"), pick.choice((1, 1, 1, 2))):
+            if kind == "concept":
+                rank.annotation.data.concepts.add(id=pick.choice(CONCEPTS[:4]), value=float(pick.random() < 0.8))
+            elif kind == "vector":
+                space = pick.choice(list(SPACES))
+                rank.annotation.data.embeddings.add(vector=self.numbers.standard_normal(SPACES[space]), space=space)
+            else:
+                rank.annotation.input_id = self._indexed()
+        return rank
+
+    def _indexed(self) -> str:
+        """An input with a vector."""
+        queries = self.world.store.read()
+        while True:
+            name = self.random.choice(self.inputs)
+            found = queries.input(self.world.app.row, name)
+            assert found is not None
+            if any(len(queries.vectors_of_input(s.row, found.row).rows) for s in queries.spaces(self.world.app.row)):
+                return name
+
+    def _filter(self) -> Filter:
+        pick = self.random
+        one = Filter(negate=pick.random() < 0.25)
+        makers = pick.sample(FILTERS, pick.choice((1, 1, 1, 2)))
+        for make in makers:
+            getattr(self, f"_by_{make}")(one)
+        return one
+
+    def _by_concepts(self, one: Filter) -> None:
+        for name in self.random.sample((*CONCEPTS, "never"), self.random.choice((1, 1, 2))):
+            one.annotation.data.concepts.add(id=name, value=float(self.random.random() < 0.7))
+
+    def _by_author(self, one: Filter) -> None:
+        name = self.random.choice(USERS)
+        if self.random.random() < 0.5:
+            one.annotation.user_id = name
+        else:
+            one.annotation.worker.user.id = name
+
+    def _by_flags(self, one: Filter) -> None:
+        setattr(one.annotation, self.random.choice(("trusted", "input_level")), True)
+
+    def _by_model(self, one: Filter) -> None:
+        one.annotation.model_version_id = "model-1"
+
+    def _by_status(self, one: Filter) -> None:
+        one.annotation.status.code = self.random.choice((24150, 24151))  # type: ignore[assignment]
+
+    def _by_ids(self, one: Filter) -> None:
+        if self.random.random() < 0.5:
+            one.annotation.input_id = self.random.choice((*self.inputs, "nobody"))
+        else:
+            one.annotation.id = f"a{self.random.randrange(200)}"
+
+    def _by_metadata(self, one: Filter) -> None:
+        one.annotation.data.metadata.update(self.random.choice(METADATA_WANTED))
+
+    def _by_info(self, one: Filter) -> None:
+        one.annotation.annotation_info.update(self.random.choice(METADATA_WANTED))
+
+    def _by_place(self, one: Filter) -> None:
+        pick, geo = self.random, one.annotation.data.geo
+        if pick.random() < 0.5:
+            for _ in range(2):
+                point = geo.geo_box.add().geo_point
+                point.latitude, point.longitude = pick.uniform(-90, 90), pick.uniform(-180, 180)
+            return
+        geo.geo_point.latitude, geo.geo_point.longitude = pick.uniform(-90, 90), pick.uniform(-180, 180)
+        geo.geo_limit.type, geo.geo_limit.value = pick.choice(
+            (("withinKilometers", 5000), ("withinMiles", 2000), ("withinDegrees", 40), ("withinRadians", 1))
+        )
+
+    def _by_shape(self, one: Filter) -> None:
+        data = one.annotation.data
+        match self.random.randrange(5):
+            case 0:
+                data.SetInParent()
+            case 1:
+                data.frames.add().frame_info.SetInParent()
+            case 2:
+                data.time_segments.add().time_info.SetInParent()
+            case 3:
+                data.regions.add().region_info.SetInParent()
+            case _:
+                getattr(data.regions.add().region_info, self.random.choice(SHAPES)).SetInParent()
+
+    def _by_input(self, one: Filter) -> None:
+        for medium in self.random.sample(MEDIA, self.random.choice((0, 1, 2))):
+            getattr(one.input.data, medium).SetInParent()
+        if self.random.random() < 0.5 or not one.input.ByteSize():
+            one.input.status.code = self.random.choice((30000, 30001, 30100))  # type: ignore[assignment]
+
+    def _by_time(self, one: Filter) -> None:
+        record = self.world.store.read().input(self.world.app.row, self.random.choice(self.inputs))
+        assert record is not None
+        span = one.last_updated_time_range
+        edge = span.start_time if self.random.random() < 0.5 else span.end_time
+        edge.FromMicroseconds(record.modified_us)
+
+    def check(self, search: Search, naive: Naive) -> str:
+        """What is wrong with the answer, or ""."""
+        by_input = self.random.random() < 0.5
+        per_page = self.random.choice((1, 3, 10, 64))
+        expected = naive.search(search, by_input=by_input)
+        found: list[tuple[int, float]] = []
+        rows = {(known.of.id, known.message.id): known.row for known in naive.all}
+        whole = False
+        for page in range(1, 5):
+            answer = self._ask(search, page, per_page, by_input=by_input)
+            found += [(rows[hit.input.id, hit.annotation.id], hit.score) for hit in answer.hits]
+            whole = len(answer.hits) < per_page
+            if whole:
+                break
+        wrong = problem(found, expected, whole=whole)
+        if not wrong and by_input:
+            request = PostInputsSearchesRequest(searches=[search], only_count=True)
+            answer = MultiSearchResponse.FromString(self.world.searches.inputs(self._call(), request))
+            total = answer.hit_counts[0].estimated_total
+            near = sum(abs(hit.score - search.min_value) < 2e-5 for hit in expected)
+            if abs(total - len(expected)) > near:
+                wrong = f"{total} are counted, expected {len(expected)}"
+        return f"{wrong}\nby_input={by_input} per_page={per_page}\n{search}" if wrong else ""
+
+    def _call(self) -> Call:
+        return self.world.call()
+
+    def _ask(self, search: Search, page: int, per_page: int, *, by_input: bool) -> MultiSearchResponse:
+        kind: Any = PostInputsSearchesRequest if by_input else PostAnnotationsSearchesRequest
+        request = kind(searches=[search])
+        request.pagination.page, request.pagination.per_page = page, per_page
+        call = self.world.searches.inputs if by_input else self.world.searches.annotations
+        return MultiSearchResponse.FromString(call(self._call(), request))
+
+
+class Later:
+    """Stands in for an index that needs the store first."""
+
+    def follow(self, index: IndexManager) -> None:
+        self.index = index
+
+    def apply(self, change: Any) -> None:
+        """The index has subscribed by itself."""
+
+    def space(self, space: int) -> Any:
+        return self.index.space(space)
+
+    @property
+    def applied(self) -> int:
+        return self.index.applied
+
+
+FILTERS = tuple(name.removeprefix("_by_") for name in vars(RandomApp) if name.startswith("_by_"))
+
+
+def run(queries: int, seed: int, plans: Counter[str] | None = None, *, tell: bool = False) -> str:
+    """Compares so many searches; what is wrong with the first that is, or "". Counts the plans of walks."""
+    done, began = 0, time.monotonic()
+    while done < queries:
+        with tempfile.TemporaryDirectory(prefix="postil-exactness-") as folder:
+            app = RandomApp(Path(folder), seed + done, random.Random(seed + done).choice((12, 40, 90)))
+            try:
+                naive = Naive(app.world.store.read(), app.world.app.row)
+                for number in range(min(QUERIES_PER_APP, queries - done)):
+                    if number and number % (QUERIES_PER_APP // CHANGES) == 0:
+                        app.change()
+                        naive = Naive(app.world.store.read(), app.world.app.row)
+                    wrong = app.check(app.query(), naive)
+                    if wrong:
+                        return f"search {number} of seed {seed + done}: {wrong}"
+            finally:
+                if plans is not None:
+                    plans.update(plan.value for plan in app.world.plans)
+                app.close()
+        done += QUERIES_PER_APP
+        if tell:
+            sys.stdout.write(f"\r{min(done, queries):,} of {queries:,} searches agree")
+            sys.stdout.flush()
+    if tell:
+        sys.stdout.write(f", in {time.monotonic() - began:.0f} s; walks: {dict(plans or {})}\n")
+    return ""
+
+
+if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    found = run(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1, Counter(), tell=True)
+    sys.exit(found)
