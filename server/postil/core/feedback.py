@@ -13,6 +13,7 @@ from postil.core.feedback_labels import Pending
 from postil.core.learning import Learning
 from postil.core.learning_trails import Trail
 from postil.core.models import Models
+from postil.core.outputs import OutputLog
 from postil.core.search_log import Request, SearchLog
 from postil.errors import Failure, invalid_request
 from postil.store.base import (
@@ -61,9 +62,9 @@ class Feedbacks:
     Args:
         store: Where feedback is kept.
         log: The searches that ran.
+        outputs: The predictions that were answered.
         resolve: Finds out again where a search had looked; None, or a Failure, when it cannot.
         learning: Knows where the newest searches looked; told what there is to learn.
-        pending: Makes annotations of what people say.
         models: What the app sees.
     """
 
@@ -71,16 +72,17 @@ class Feedbacks:
         self,
         store: Store,
         log: SearchLog,
+        outputs: OutputLog,
         resolve: FindTrail,
         learning: Learning,
-        pending: Pending,
         models: Models,
     ) -> None:
         self._store = store
         self._log = log
+        self._outputs = outputs
         self._resolve = resolve
         self._learning = learning
-        self._pending = pending
+        self._pending = Pending(store)
         self._models = models
 
     def click(self, call: Call, request: PostSearchFeedbackRequest) -> BaseResponse:
@@ -128,7 +130,7 @@ class Feedbacks:
         given, app = request.input, call.app
         self._check_model(call, request)
         feedback_checks.check_annotation(given)
-        matched = bool(self._store.read().outputs(app.row, [given.feedback_info.output_id]))
+        matched = self._outputs.find(app.row, given.feedback_info.output_id) is not None
         new = _new(given, given.feedback_info.output_id, matched=matched)
         new = new._replace(model_id=request.model_id, model_version_id=request.version_id)
         drafts = self._pending.drafts(call, given)
