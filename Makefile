@@ -12,6 +12,11 @@ GRPCURL_VERSION  := v1.9.4
 CLARIFAI_VERSION := 12.6.0
 BUF              := tools/buf/node_modules/.bin/buf
 CLARIFAI_VENV    := $(CACHE)/venvs/clarifai-grpc-$(CLARIFAI_VERSION)
+# Generations of published clients, each with the versions that it still runs with.
+CLARIFAI_JSON    := $(CACHE)/venvs/clarifai-json-$(CLARIFAI_VERSION)
+CLARIFAI_SDK     := $(CACHE)/venvs/clarifai-12.5.0
+CLARIFAI_OLD     := $(CACHE)/venvs/clarifai-2.6.2
+CLARIFAI_JS      := $(CACHE)/node/clarifai-2.9.1
 
 # Given on the command line: make run ARGS="--data-dir /srv/postil", make test ARGS="-k search -x"
 ARGS ?=
@@ -124,10 +129,21 @@ $(CACHE)/bin/grpcurl-$(GRPCURL_VERSION):
 	GOBIN=$(abspath $(CACHE)/bin) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION)
 	@cp $(CACHE)/bin/grpcurl $@
 
-published-clients: $(CLARIFAI_VENV)/.stamp ## install the vendor's client, in its own environment, for the tests
+published-clients: $(CLARIFAI_VENV)/.stamp $(CLARIFAI_JSON)/.stamp $(CLARIFAI_SDK)/.stamp $(CLARIFAI_OLD)/.stamp $(CLARIFAI_JS)/.stamp ## install the vendor's clients, each in its own environment, for the tests
 
-$(CLARIFAI_VENV)/.stamp:
+$(CLARIFAI_VENV)/.stamp: WANTED := clarifai-grpc==$(CLARIFAI_VERSION)
+$(CLARIFAI_JSON)/.stamp: WANTED := clarifai-grpc==$(CLARIFAI_VERSION) 'protobuf>=6.33,<7' requests
+$(CLARIFAI_SDK)/.stamp: WANTED := clarifai==12.5.0
+$(CLARIFAI_OLD)/.stamp: WANTED := clarifai==2.6.2 protobuf==3.17.3 googleapis-common-protos==1.53.0
+
+$(CLARIFAI_VENV)/.stamp $(CLARIFAI_JSON)/.stamp $(CLARIFAI_SDK)/.stamp $(CLARIFAI_OLD)/.stamp:
 	@bash tools/prereqs.sh $(PYTHON)
 	@$(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -m pip install --quiet clarifai-grpc==$(CLARIFAI_VERSION)
+	@$(@D)/bin/python -m pip install --quiet $(WANTED)
+	@touch $@
+
+$(CLARIFAI_JS)/.stamp:
+	@command -v npm >/dev/null || { echo "this client comes from npm: apt-get install -y npm (brew install node)" >&2; exit 1; }
+	@mkdir -p $(@D)
+	@npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(@D) clarifai@2.9.1
 	@touch $@

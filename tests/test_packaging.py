@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(300)  # pip works, and may download
 LIGHT = {"googleapis-common-protos", "grpcio", "pip", "postil", "protobuf", "setuptools", "typing-extensions"}
 
 OURS = {"postil", "postil_client", "benchmarks", *(path.stem for path in (ROOT / "tests").iterdir())}
-OPTIONAL_IN_TESTS = {"clarifai_grpc", "grpc_tools"}  # the tests that want them skip without
+OPTIONAL_IN_TESTS = {"clarifai", "clarifai_grpc", "grpc_tools"}  # the tests that want them skip without
 PEERS = {"chromadb", "lancedb", "psycopg", "pgvector", "pymilvus"}  # measured when they are there
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -29,11 +30,20 @@ def grpcurl() -> Path:
 
 
 def clarifai_python() -> Path:
-    """A Python that has the published client; `make published-clients` makes it, here too unless it cannot."""
+    """A Python that has the published gRPC client."""
+    return published_client("venvs/clarifai-grpc-*") / "bin/python"
+
+
+@functools.cache
+def published_client(name: str) -> Path:
+    """The folder of a published client's environment, by a pattern such as "venvs/clarifai-2.*".
+
+    `make published-clients` makes them; the tests do too, unless they cannot.
+    """
     done = subprocess.run(
         ["make", "--no-print-directory", "published-clients"], cwd=ROOT, check=False, capture_output=True, text=True
     )
-    found = sorted((CACHE / "venvs").glob("clarifai-grpc-*/.stamp"))
+    found = sorted(CACHE.glob(f"{name}/.stamp"))
     if done.returncode or not found:
-        missing("clarifai-grpc from PyPI", f"run `make published-clients`: {done.stderr[-500:]}")
-    return found[-1].parent / "bin/python"
+        missing(f"{name} from its registry", f"run `make published-clients`: {done.stderr[-500:]}")
+    return found[-1].parent
