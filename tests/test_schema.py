@@ -70,7 +70,9 @@ OUR_FIELDS = {  # in mirrored messages
     "App.learning",
     "Embedding.space",
     "Hit.learned",
+    "MultiSearchResponse.debug",
     "Query.expand_hyponyms",
+    "Search.debug",
     "Search.end_user_id",
     "Search.learning",
 }
@@ -80,8 +82,10 @@ OUR_MESSAGES = {
     "GetSearchQualityRequest",
     "ListFeedbackRequest",
     "MultiFeedbackResponse",
+    "SearchDebug",
     "SearchQuality",
     "SearchQualityResponse",
+    "SearchStep",
 }
 OUR_ENUMS = {"Learning"}
 OUR_CALLS = {"DeleteFeedback", "GetSearchQuality", "ListFeedback"}

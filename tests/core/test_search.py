@@ -329,3 +329,17 @@ def test_counts_come_without_hits(compass: World) -> None:
     assert [count.estimated_total for count in answer.hit_counts] == [4, 4, 3]
     assert not answer.hits
     assert answer.status.code == StatusCode.SUCCESS
+
+
+def test_debug_tells_how_each_search_was_answered(compass: World) -> None:
+    labelled = Search(debug=True)
+    labelled.query.filters.add().annotation.data.concepts.add(id="cat", value=1)
+    labelled.query.ranks.append(near(E))
+    compass.region("north", labels={"cat": 1})
+    request = PostAnnotationsSearchesRequest(searches=[ranked(near(E), debug=True), ranked(near(N)), labelled])
+    answer = MultiSearchResponse.FromString(compass.searches.annotations(compass.call(), request))
+    plain, narrow = answer.debug
+    assert (plain.plan, list(plain.walks), plain.matching) == ("nearest", ["graph"], 0)
+    assert (narrow.plan, list(narrow.walks), narrow.matching) == ("scan", ["gather"], 1)
+    assert [step.name for step in narrow.steps] == ["query", "filter", "scan", "read"]
+    assert not compass.annotations(ranked(near(E))).debug

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from postil.core import statuses
 from postil.core.wire import framed, key, varint
 from postil.store.base import AppRecord, HitRecord
-from postil.v1.search_pb2 import Hit
+from postil.v1.search_pb2 import Hit, SearchDebug
 from postil.v1.search_service_pb2 import HitCount, MultiSearchResponse
 from postil.v1.status_code_pb2 import StatusCode
 from postil.v1.status_pb2 import Status
@@ -30,6 +30,7 @@ _SCORE_TAG = varint(_HIT.fields_by_name["score"].number << 3 | _FIXED32)
 _INPUT_TAG = key(_HIT, "input")
 _ANNOTATION_TAG = key(_HIT, "annotation")
 _LEARNED_TAG = varint(_HIT.fields_by_name["learned"].number << 3 | _FIXED32)
+_DEBUG_TAG = key(_RESPONSE, "debug")
 _USER_TAG = key(_HIT, "user_id")
 _APP_TAG = key(_HIT, "app_id")
 _OK = statuses.status(StatusCode.SUCCESS).SerializeToString(deterministic=True)
@@ -77,18 +78,22 @@ def _head(rest: bytes) -> bytes:
     return _HITS_TAG + varint(len(_SCORE_TAG) + _SCORE.size + len(rest)) + _SCORE_TAG
 
 
-def response(request_id: str, search_id: str, hits: Iterable[tuple[float, Framed]]) -> bytes:
+def response(
+    request_id: str, search_id: str, hits: Iterable[tuple[float, Framed]], debug: Iterable[SearchDebug] = ()
+) -> bytes:
     """The whole MultiSearchResponse, status SUCCESS. Scores are written even when they are 0."""
     status = _OK + framed(_REQ_ID_TAG, request_id.encode())
     parts = [framed(_STATUS_TAG, status), framed(_ID_TAG, search_id.encode())]
     for score, hit in hits:
         parts += (hit.head, _SCORE.pack(score), hit.rest)
+    parts += (framed(_DEBUG_TAG, told.SerializeToString()) for told in debug)
     return b"".join(parts)
 
 
-def counted(request_id: str, search_id: str, counts: Iterable[int]) -> bytes:
+def counted(request_id: str, search_id: str, counts: Iterable[int], debug: Iterable[SearchDebug] = ()) -> bytes:
     """The whole MultiSearchResponse of searches that only count."""
-    answer = MultiSearchResponse(id=search_id, hit_counts=[HitCount(estimated_total=count) for count in counts])
+    answer = MultiSearchResponse(id=search_id, debug=debug)
+    answer.hit_counts.extend(HitCount(estimated_total=count) for count in counts)
     answer.status.CopyFrom(statuses.status(StatusCode.SUCCESS))
     answer.status.req_id = request_id
     return answer.SerializeToString()

@@ -38,6 +38,7 @@ class Query:
         expand_hyponyms: A concept also means the kinds of it.
         filters: What must hold.
         as_of_us: Only annotations that were there at this time, in microseconds since the epoch.
+        debug: Tell how it was answered.
         learning: Whose clicks it learns from (postil.v1.Learning).
         end_user: Who searches, as the application knows them.
     """
@@ -50,6 +51,7 @@ class Query:
     expand_hyponyms: bool = False
     filters: tuple[Filter, ...] = ()
     as_of_us: int | None = None
+    debug: bool = False
     learning: int = Learning.LEARNING_NOT_SET
     end_user: str = ""
 
@@ -80,6 +82,7 @@ def read_query(search: Search, where: str) -> Query:
         expand_hyponyms=search.query.expand_hyponyms,
         filters=read_filters(search.query.filters, f"{where}.query.filters"),
         as_of_us=search.as_of.ToMicroseconds() if search.HasField("as_of") else None,
+        debug=search.debug,
         learning=search.learning,
         end_user=search.end_user_id,
     )

@@ -29,6 +29,7 @@ from postil.core.tracing import Trace
 from postil.index.base import Indexes, Plan
 from postil.index.catalogs import Catalogs
 from postil.store.base import Queries, Store
+from postil.v1.search_pb2 import SearchDebug
 from postil.v1.search_service_pb2 import PostAnnotationsSearchesRequest, PostInputsSearchesRequest
 
 MAX_SEARCHES = 128  # in one call
@@ -89,13 +90,15 @@ class Searches:
         lessons = self._learning.begin(call.app, self._store.read())
         reader = HitReader(lessons.queries, self._cache, call.app)
         found: list[Scored] = []
-        traces: list[Trace] = []
+        told: list[SearchDebug] = []
         for query in _queries(request):
-            traces.append(Trace(self._observe))
-            found += self._page(call, reader, lessons, query, page, traces[-1], by_input=by_input)
+            trace = Trace(self._observe)
+            found += self._page(call, reader, lessons, query, page, trace, by_input=by_input)
+            if query.debug:
+                told.append(trace.message())
         search_id = ids.new_id()
         lessons.remember(search_id)
-        answer = hits.response(call.request_id, search_id, lessons.noted(found))
+        answer = hits.response(call.request_id, search_id, lessons.noted(found), told)
         self._log.record(call.app.row, search_id, sequence, request, page, found, len(answer))
         return answer
 
@@ -111,13 +114,16 @@ class Searches:
     def _count(self, call: Call, request: PostInputsSearchesRequest) -> bytes:
         """How many inputs each search finds in all."""
         queries = self._store.read()
-        counts = []
+        counts: list[int] = []
+        told: list[SearchDebug] = []
         for query in _queries(request):
             trace = Trace(self._observe)
             targets = [self._target(call, queries, query, rank) for rank in query.ranks]
             domain = self._engine.domain(call, queries, query, trace, by_input=True)
             counts.append(self._engine.count(call.app.row, query, domain, targets, trace, by_input=True))
-        return hits.counted(call.request_id, ids.new_id(), counts)
+            if query.debug:
+                told.append(trace.message())
+        return hits.counted(call.request_id, ids.new_id(), counts, told)
 
     def _page(
         self,
@@ -132,11 +138,14 @@ class Searches:
     ) -> list[Scored]:
         queries = lessons.queries
         targets = [lessons.target(query, rank, self._target(call, queries, query, rank)) for rank in query.ranks]
+        trace.note("query", len(targets))
         if query.rank is not None and not isinstance(query.rank.subject, ByConcept):
             return self._nearest(reader, query, targets[0], page, trace, by_input=by_input)
         if not targets and query.unfiltered:
             listing = reader.all_inputs if by_input else reader.all_annotations
-            return listing(page.offset, page.limit) if query.min_value <= EVERYTHING else []
+            listed = listing(page.offset, page.limit) if query.min_value <= EVERYTHING else []
+            trace.note("list", len(listed))
+            return listed
         domain = self._engine.domain(call, queries, query, trace, by_input=by_input)
         ordered = self._engine.page(call.app.row, query, domain, targets, page, trace, by_input=by_input)
         rows = ordered.rows.tolist()

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from postil.index.base import Plan
+from postil.v1.search_pb2 import SearchDebug, SearchStep
+
+_PLANS = ("nearest", "labels", "threshold", "scan", "list")  # steps that put hits in order
 
 
 class Step(NamedTuple):
@@ -42,3 +45,13 @@ class Trace:
         now = time.perf_counter_ns()
         self.steps.append(Step(name, items, (now - self._last) // 1000))
         self._last = now
+
+    def message(self) -> SearchDebug:
+        """The notes for whoever asked."""
+        plans = dict.fromkeys(step.name for step in self.steps if step.name in _PLANS)
+        return SearchDebug(
+            plan="+".join(plans),
+            walks=[plan.value for plan in self.walks],
+            matching=next((step.items for step in self.steps if step.name == "filter"), 0),
+            steps=[SearchStep(name=step.name, items=step.items, micros=step.micros) for step in self.steps],
+        )

@@ -113,6 +113,7 @@ class Search(google.protobuf.message.Message):
     METRIC_FIELD_NUMBER: builtins.int
     END_USER_ID_FIELD_NUMBER: builtins.int
     LEARNING_FIELD_NUMBER: builtins.int
+    DEBUG_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Id of a saved search, within the app; made by the server when empty. Bad: CONN_INVALID_REQUEST; taken:
     SAVED_SEARCH_MODIFY_FAILED. Not read when the search is run.
@@ -141,13 +142,15 @@ class Search(google.protobuf.message.Message):
     """Whose choices among earlier hits move these; default what the app says. Unknown:
     SEARCH_INVALID_REQUEST.
     """
+    debug: builtins.bool
+    """Tell how the search was answered, in `MultiSearchResponse.debug`. Default false."""
     @property
     def query(self) -> Global___Query:
         """What to look for."""
 
     @property
     def as_of(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """Only annotations that existed at this time; absent: now. Not built yet: SEARCH_INVALID_REQUEST."""
+        """Only annotations that existed at this time and still do, as they are now; absent: now."""
 
     @property
     def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -179,11 +182,74 @@ class Search(google.protobuf.message.Message):
         metric: Global___Search.Metric.ValueType = ...,
         end_user_id: builtins.str = ...,
         learning: postil.v1.common_pb2.Learning.ValueType = ...,
+        debug: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["as_of", b"as_of", "created_at", b"created_at", "modified_at", b"modified_at", "query", b"query", "visibility", b"visibility"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "application_id", b"application_id", "as_of", b"as_of", "created_at", b"created_at", "end_user_id", b"end_user_id", "git_hash", b"git_hash", "id", b"id", "learning", b"learning", "metric", b"metric", "min_value", b"min_value", "modified_at", b"modified_at", "name", b"name", "query", b"query", "save", b"save", "visibility", b"visibility"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "application_id", b"application_id", "as_of", b"as_of", "created_at", b"created_at", "debug", b"debug", "end_user_id", b"end_user_id", "git_hash", b"git_hash", "id", b"id", "learning", b"learning", "metric", b"metric", "min_value", b"min_value", "modified_at", b"modified_at", "name", b"name", "query", b"query", "save", b"save", "visibility", b"visibility"]) -> None: ...
 
 Global___Search: typing_extensions.TypeAlias = Search
+
+@typing.final
+class SearchDebug(google.protobuf.message.Message):
+    """How one search was answered."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: builtins.int
+    WALKS_FIELD_NUMBER: builtins.int
+    MATCHING_FIELD_NUMBER: builtins.int
+    STEPS_FIELD_NUMBER: builtins.int
+    plan: builtins.str
+    """How the page was put together: "nearest" (one rank, by an index), "labels", "threshold" (several ranks, few
+    candidates), "scan" (everything that may be a hit was looked at), "list" (no rank); several joined by "+".
+    """
+    matching: builtins.int
+    """Annotations that passed the filters; for a search that was not filtered, and not counted, 0."""
+    @property
+    def walks(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Each walk through an index: "graph", "gather" (the matching vectors alone), "scan" (all vectors), "empty"."""
+
+    @property
+    def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SearchStep]:
+        """What was done, in order."""
+
+    def __init__(
+        self,
+        *,
+        plan: builtins.str = ...,
+        walks: collections.abc.Iterable[builtins.str] | None = ...,
+        matching: builtins.int = ...,
+        steps: collections.abc.Iterable[Global___SearchStep] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["matching", b"matching", "plan", b"plan", "steps", b"steps", "walks", b"walks"]) -> None: ...
+
+Global___SearchDebug: typing_extensions.TypeAlias = SearchDebug
+
+@typing.final
+class SearchStep(google.protobuf.message.Message):
+    """One step of a search."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    ITEMS_FIELD_NUMBER: builtins.int
+    MICROS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """"query" (the ranks resolved), "filter", "nearest", "labels", "threshold", "scan", "list", "read"."""
+    items: builtins.int
+    """Annotations, anchors or hits that it gave or looked at."""
+    micros: builtins.int
+    """Time since the step before, in microseconds."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        items: builtins.int = ...,
+        micros: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["items", b"items", "micros", b"micros", "name", b"name"]) -> None: ...
+
+Global___SearchStep: typing_extensions.TypeAlias = SearchStep
 
 @typing.final
 class Query(google.protobuf.message.Message):
@@ -212,13 +278,15 @@ class Query(google.protobuf.message.Message):
 
     @property
     def filters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Filter]:
-        """Conditions, all of which must hold; they do not change scores. Not built yet beyond empty ones:
-        SEARCH_INVALID_REQUEST.
+        """Conditions, all of which must hold; they do not change scores. PostAnnotationsSearches: for the annotation itself.
+        PostInputsSearches: each for some annotation of the input; shown is the best of those that made one hold.
         """
 
     @property
     def ranks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Rank]:
-        """What to order by. Several with content are not built yet: SEARCH_INVALID_REQUEST."""
+        """What to order by. A hit's score is the geometric mean over its ranks; one that a rank has nothing to go by for is
+        no hit. More than 32 things to rank by: SEARCH_INVALID_REQUEST.
+        """
 
     def __init__(
         self,
@@ -277,8 +345,8 @@ Global___And: typing_extensions.TypeAlias = And
 
 @typing.final
 class Filter(google.protobuf.message.Message):
-    """One condition on annotations and their inputs. Not built yet: a filter with content is refused with
-    SEARCH_INVALID_REQUEST; an empty one holds for everything.
+    """One condition on annotations and their inputs; an empty one holds for everything. What cannot be asked for is refused
+    by name with SEARCH_INVALID_REQUEST.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -291,11 +359,19 @@ class Filter(google.protobuf.message.Message):
     """The opposite."""
     @property
     def annotation(self) -> postil.v1.annotation_pb2.Annotation:
-        """The annotation has these concepts (any of them), metadata, place, kind of region, author, state."""
+        """All of these that are given: id, input_id, user_id or worker, model_version_id, task_id, status.code, trusted and
+        input_level when true, annotation_info (contains it), and in data: concepts (labelled with any: value 1 present, 0
+        absent, but present under negate; an unknown concept is on no annotation), metadata (contains any of its top-level
+        keys with their values), geo (within geo_limit of geo_point, or in geo_box), regions (any of these kinds: name them
+        by an empty region_info.bounding_box, mask, polygon, point, span or token, or track_id), frames, time_segments and
+        text (there are some). An empty data: about the input as a whole, without region, frame or time.
+        """
 
     @property
     def input(self) -> postil.v1.input_pb2.Input:
-        """Its input has this medium, dataset or state (any of them)."""
+        """Its input is any of these: id, status.code, data.image, video, audio or text (of that medium, send it empty), or
+        data.concepts, metadata or geo of the input itself. Datasets are not built yet: SEARCH_INVALID_REQUEST.
+        """
 
     @property
     def last_updated_time_range(self) -> postil.v1.common_pb2.TimeRange:
@@ -316,17 +392,17 @@ Global___Filter: typing_extensions.TypeAlias = Filter
 
 @typing.final
 class Rank(google.protobuf.message.Message):
-    """What to order hits by: one of the parts of `annotation`. Empty: no order of its own."""
+    """What to order hits by: the parts of `annotation`, which share its weight. Empty: no order of its own."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NEGATE_FIELD_NUMBER: builtins.int
     ANNOTATION_FIELD_NUMBER: builtins.int
     negate: builtins.bool
-    """The worst first: a score s becomes 1 - s."""
+    """The worst first: for each part, a score s becomes 1 - s."""
     @property
     def annotation(self) -> postil.v1.annotation_pb2.Annotation:
-        """The example, one of: data.concepts (labelled inputs first, then those near to them), data.image (url or bytes),
+        """The example, any of: data.concepts (labelled inputs first, then those near to them), data.image (url or bytes),
         data.text.raw, data.embeddings, input_id (the mean of its vectors). Also embed_model_version_id. An unknown or
         unlabelled concept, a vector that fits no space, anything else: SEARCH_INVALID_REQUEST; an input without vectors:
         SEARCH_BY_NOT_FULLY_INDEXED_INPUT; a picture that does not arrive: INPUT_FAILED; no embedder:

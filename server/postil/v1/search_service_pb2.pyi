@@ -68,6 +68,7 @@ class MultiSearchResponse(google.protobuf.message.Message):
     QUERY_FIELD_NUMBER: builtins.int
     SEARCHES_FIELD_NUMBER: builtins.int
     HIT_COUNTS_FIELD_NUMBER: builtins.int
+    DEBUG_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Unique id of this search; name it in feedback, or in PostSearchesByID to see its hits again. The server keeps what
     it ran for a time of its own setting.
@@ -90,7 +91,11 @@ class MultiSearchResponse(google.protobuf.message.Message):
 
     @property
     def hit_counts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___HitCount]:
-        """Numbers of hits, one per search, when only_count was asked. Not built yet."""
+        """Numbers of hits, one per search, when only_count was asked."""
+
+    @property
+    def debug(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.search_pb2.SearchDebug]:
+        """How each search that asked for it was answered, in order."""
 
     def __init__(
         self,
@@ -101,9 +106,10 @@ class MultiSearchResponse(google.protobuf.message.Message):
         query: postil.v1.search_pb2.Query | None = ...,
         searches: collections.abc.Iterable[postil.v1.search_pb2.Search] | None = ...,
         hit_counts: collections.abc.Iterable[Global___HitCount] | None = ...,
+        debug: collections.abc.Iterable[postil.v1.search_pb2.SearchDebug] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["query", b"query", "status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["hit_counts", b"hit_counts", "hits", b"hits", "id", b"id", "query", b"query", "searches", b"searches", "status", b"status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["debug", b"debug", "hit_counts", b"hit_counts", "hits", b"hits", "id", b"id", "query", b"query", "searches", b"searches", "status", b"status"]) -> None: ...
 
 Global___MultiSearchResponse: typing_extensions.TypeAlias = MultiSearchResponse
 
@@ -136,7 +142,7 @@ class PostInputsSearchesRequest(google.protobuf.message.Message):
     PAGINATION_FIELD_NUMBER: builtins.int
     ONLY_COUNT_FIELD_NUMBER: builtins.int
     only_count: builtins.bool
-    """Return numbers of hits instead of hits. Not built yet: SEARCH_COUNTS_UNAVAILABLE."""
+    """Return numbers of hits instead of hits."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
