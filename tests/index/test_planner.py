@@ -69,9 +69,10 @@ def test_bands_double_and_widths_grow_with_k_and_shrink_with_graphs() -> None:
     assert [band(k) for k in (1, 10, 11, 20, 21, 1000)] == [10, 10, 20, 20, 40, 1280]
     assert width_for(1, 1) == width_for(10, 1) == 111
     for k in (10, 100, 1000):
-        widths = [width_for(k, graphs) for graphs in (1, 2, 4, 8, 12, 16)]
+        widths = [width_for(k, graphs) for graphs in (1, 2, 4, 8, 12, 24)]
         assert widths == sorted(widths, reverse=True)
         assert width_for(k, 1) > band(k)
+        assert width_for(k, 1000) > 0.5 * width_for(k, 1)
 
 
 def test_sizes_follow_the_dimension() -> None:

@@ -177,6 +177,27 @@ def test_many_identical_vectors_hide_nothing(store: MemoryStore, manager: IndexM
     assert found >= 0.99 * 300
 
 
+def test_like_vectors_written_together_are_found(tmp_path: Path) -> None:
+    """Cluster after cluster: the whole answer lies in one of many graphs."""
+    vectors = clustered(20_400, 32, clusters=6)
+    queries, vectors = vectors[20_000:], vectors[:20_000]
+    nearest = np.argsort(vectors @ vectors[0])  # neighbours in this order are neighbours in space, roughly
+    vectors = vectors[nearest]
+    store = MemoryStore(32)
+    manager = store.open(tmp_path / "other")
+    for start in range(0, 20_000, 2500):
+        store.put(range(start + 1, start + 2501), vectors[start : start + 2500])
+        merge(space_of(manager))
+    hits = 0
+    for query in queries:
+        found = space_of(manager).search(query, 10)
+        assert found.plan is Plan.GRAPH
+        truth, _ = store.truths[SPACE].nearest(query, 10, Metric.EUCLIDEAN)
+        hits += len(set(found.rows.tolist()) & set(truth.tolist()))
+    assert hits >= 0.99 * 4000
+    manager.close()
+
+
 def test_a_wrong_dimension_is_refused(tmp_path: Path) -> None:
     space = VectorSpace(Folder(tmp_path), "s", DIM)
     with pytest.raises(ValueError, match="dimension 8"):

@@ -25,7 +25,7 @@ from postil.index.part import Graph, Part, Rows, Segment
 
 # HNSW's degree and construction width, by measurement: docs/adr/0004-index-segments.md.
 DEGREE = 16
-WIDTH_SMALL = 100
+WIDTH_SMALL = 140
 WIDTH_LARGE = 200
 _SMALL_ROWS = 16384
 # Rows added per step and thread: tens of milliseconds, so that closing and urgent work need not wait, also when the

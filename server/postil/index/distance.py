@@ -51,7 +51,7 @@ class Spread(NamedTuple):
 
 
 def squares(matrix: Matrix) -> Floats:
-    """Squared length of each row: float32 [n], infinite when it overflows."""
+    """Squared length of each row (or of one vector): float32 [n], infinite when it overflows."""
     with np.errstate(over="ignore"):
         found: Floats = np.vecdot(matrix, matrix)
     return found
@@ -77,7 +77,7 @@ class Query:
     def __init__(self, vector: Floats, metric: Metric, spread: Spread, deviation: float) -> None:
         self.vector = vector
         self.cosine = metric is Metric.COSINE
-        square = float(np.dot(vector, vector))  # unlike vecdot, silent when it overflows
+        square = float(squares(vector))
         self.wide = not max(square, spread.high) < _LARGE or (self.cosine and min(square, spread.low) < _SMALL)
         self.unit = deviation <= UNIT_TOLERANCE
         self._square = square

@@ -17,6 +17,9 @@ from postil.index.base import Plan
 READS_PER_WIDTH = 20
 # Reading one row at a random place, with the copy, costs this many sequential reads.
 GATHER_FACTOR = 2.5
+# A graph among many is asked for this many times less than one alone, at most: vectors that were written
+# cluster by cluster make graphs that are harder to search than a random mixture.
+_MOST_SAVED = 1.7
 # Below this many rows a scan is as fast as a graph with k = 10, and exact.
 GRAPH_MIN = 2048
 # More live segments than this are merged even while writes come in.
@@ -56,10 +59,10 @@ def width_for(k: int, graphs: int) -> int:
     """Candidates per graph (hnswlib's ef) for recall@k >= 0.99 over `graphs` graphs together.
 
     Each of several graphs holds only its share of the answer, and finds the first few more surely than the last;
-    measured, the cube root keeps the recall level from 1 to 12 graphs.
+    measured, the cube root keeps the recall level.
     """
     whole = 96 + band(k) * 3 // 2
-    return max(16, round(whole / math.cbrt(max(1, graphs))))
+    return round(whole / min(math.cbrt(max(1, graphs)), _MOST_SAVED))
 
 
 def wanted(k: int, live: int, matching: int) -> int:

@@ -6,7 +6,6 @@ immutable view. Searches read that reference once and never wait.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -76,7 +75,7 @@ class VectorSpace:
         vector = np.ascontiguousarray(query, np.float32)
         if vector.shape != (self.dim,):
             raise ValueError(f"the query has shape {vector.shape}, the space has dimension {self.dim}")
-        if not math.isfinite(np.dot(vector, vector)) and not np.isfinite(vector).all():
+        if not np.isfinite(vector).all():
             raise ValueError("the query holds a number that is not finite")
         return search.run(self._view, vector, k, metric, exact=exact, allow=allow)
 
