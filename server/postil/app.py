@@ -140,6 +140,7 @@ class App:
         hosting = Hosting(config.public_url or f"http://{http_at}")
         rehost(store, hosting)
         catalogs = Catalogs(store)
+        on_stop(catalogs.close)
         dispatcher = self._dispatcher(store, index, catalogs, hosting)
         grpc = rpc.build(dispatcher, methods.table(), self._limits())
         on_stop(grpc.stop, config.drain_s)

@@ -11,10 +11,11 @@ import structlog
 
 from postil.index.catalog import AppCatalog
 from postil.index.columns import Columns
-from postil.store.base import Change, Store, TooOld
+from postil.store.base import Change, Store, StoreClosed, TooOld
 
 log = structlog.get_logger(__name__)
 
+_CLOSE_S = 2.0
 _PAGE = 2048  # annotations read at a time
 
 
@@ -31,22 +32,38 @@ class Catalogs:
         self._columns = Columns()
         self._apps: dict[int, AppCatalog] = {}
         self._applied = 0
-        self._ready = False
+        self._ready = threading.Event()
+        self._closing = False
+        self._loader: threading.Thread | None = None
         self._backlog: list[Change] = []
 
     def start(self) -> None:
-        """Reads all rows and subscribes to the feed. Call once, before searches."""
-        started = time.monotonic()
+        """Subscribes to the feed and reads all rows, on a thread of its own: what needs no catalog need not wait for
+        it. Call once."""
         joined = self._store.subscribe(self.apply)
-        with self._lock:
+        self._loader = threading.Thread(target=self._begin, args=(joined,), name="catalog-loader", daemon=True)
+        self._loader.start()
+
+    def _begin(self, joined: int) -> None:
+        started = time.monotonic()
+        try:
             self._load()
+        except StoreClosed:  # the server stops before it has quite begun
+            return
+        with self._lock:
             self._applied = joined
             for change in self._backlog:
                 self._take(change)
             self._backlog.clear()
-            self._ready = True
+            self._ready.set()
         count = sum(len(app.all) for app in self._apps.values())
         log.info("catalog_ready", annotations=count, seconds=round(time.monotonic() - started, 3))
+
+    def close(self) -> None:
+        """Waits for the loader, which ends soon: call it before the store closes."""
+        self._closing = True
+        if self._loader is not None:
+            self._loader.join(_CLOSE_S)
 
     @property
     def applied(self) -> int:
@@ -56,7 +73,7 @@ class Catalogs:
     def apply(self, change: Change) -> None:
         """Takes one change from the feed, in order, from one thread at a time."""
         with self._lock:
-            if not self._ready:
+            if not self._ready.is_set():
                 self._backlog.append(change)
                 return
             if change.seq > self._applied + 1:  # one before failed here
@@ -65,7 +82,8 @@ class Catalogs:
 
     @contextmanager
     def hold(self, app: int) -> Iterator[AppCatalog]:
-        """An app's catalog, for as long as nobody else reads or writes it: keep it short."""
+        """An app's catalog, for as long as nobody else reads or writes it: keep it short. Waits until all is read."""
+        self._ready.wait()
         with self._lock:
             yield self._app(app)
 
@@ -105,7 +123,7 @@ class Catalogs:
 
     def _load(self) -> None:
         queries, after = self._store.read(), 0
-        while page := queries.scan_facts(after, _PAGE):
+        while not self._closing and (page := queries.scan_facts(after, _PAGE)):
             for app, facts in page.items():
                 self._app(app).put(facts)
                 after = max(after, facts.annotations[-1].record.row)
