@@ -29,7 +29,7 @@ INTRO = """\
 Generated from `protos/postil/v1` by `make fix`; what each message and field means stands there.
 
 Every call answers under two names over gRPC, `postil.v1.SERVICE/CALL` and `clarifai.api.V2/CALL`.
-The URLs are those of the JSON gateway, which is not built yet.
+The URLs are those of the JSON door, which [http.md](http.md) describes; a server shows the same list at `/docs`.
 In them `{A}` stands for `/v2/users/{user_app_id.user_id}/apps/{user_app_id.app_id}`,
 and `{U}` for `/v2/users/{user_app_id.user_id}`.
 

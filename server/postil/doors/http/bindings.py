@@ -97,6 +97,7 @@ class Routes:
 
     def __init__(self, methods: Mapping[str, Method]) -> None:
         self._root = _Node()
+        self._plain: dict[tuple[str, str], Match] = {}  # paths that capture nothing, found in one step
         for method in methods.values():
             for binding in bindings_of(method):
                 self._add(binding, binding.path)
@@ -105,6 +106,9 @@ class Routes:
 
     def find(self, verb: str, path: str) -> Match | None:
         """The binding of a verb and a path that is still percent-encoded, one trailing slash tolerated."""
+        known = self._plain.get((verb, path))
+        if known is not None:
+            return known
         segments = _segments(path)
         for node, captured in _walk(self._root, segments, 0, ()):
             binding = node.bindings.get(verb)
@@ -124,6 +128,8 @@ class Routes:
                 node = node.capture
             else:
                 node = node.literals.setdefault(segment, _Node())
+        if not binding.captures:
+            self._plain[binding.verb, path] = Match(binding, [])
         other = node.bindings.setdefault(binding.verb, binding)
         if other is not binding:
             raise ValueError(f"{other.method.name} and {binding.method.name} both claim {binding.verb} {path}")

@@ -47,13 +47,14 @@ class Bodies:
         chunks: list[bytes] = []
         size = 0
         try:
+            chunk, more = await _first(receive)
             while True:
-                chunk, more = await _chunk(receive)
                 size += len(chunk)
                 self._hold(len(chunk), size)
                 chunks.append(chunk)
                 if not more:
                     return chunk if len(chunks) == 1 else b"".join(chunks)
+                chunk, more = await _next(receive)
         except BaseException:
             self.release(size)
             raise
@@ -71,13 +72,18 @@ class Bodies:
             raise Failure(StatusCode.CONN_THROTTLED, "The server holds as many requests as it can. Try again soon.")
 
 
-async def _chunk(receive: Receive) -> tuple[bytes, bool]:
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            message = await receive()
-    except TimeoutError:
-        details = f"No byte of the body arrived within {_PATIENCE_S:.0f} seconds."
-        raise Failure(StatusCode.RPC_REQUEST_TIMEOUT, details) from None
+async def _first(receive: Receive) -> tuple[bytes, bool]:
+    """The body of most requests, and whether more of it comes."""
+    message = await receive()
     if message["type"] == "http.disconnect":
         raise Gone
     return message.get("body", b""), message.get("more_body", False)
+
+
+async def _next(receive: Receive) -> tuple[bytes, bool]:
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            return await _first(receive)
+    except TimeoutError:
+        details = f"No byte of the body arrived within {_PATIENCE_S:.0f} seconds."
+        raise Failure(StatusCode.RPC_REQUEST_TIMEOUT, details) from None
