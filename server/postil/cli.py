@@ -1,4 +1,4 @@
-"""The `postil` command: serve, verify, version, demo, concepts. Options come from the table in `config.py`."""
+"""The `postil` command: serve, verify, version, demo, concepts, search. Options come from the table in `config.py`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ except ModuleNotFoundError:
 
 import postil
 from postil import config, logs
+from postil.commands import search_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -184,6 +185,31 @@ def import_languages(file: Path, **server: Any) -> None:
 
     with _client(server) as client:
         sys.exit(send(file, client))
+
+
+@main.command()
+@_server
+@search_options.options
+@click.option(
+    "--unit",
+    type=click.Choice(["inputs", "annotations"]),
+    default="inputs",
+    show_default=True,
+    help="One hit for each.",
+)
+@click.option("--top", type=click.IntRange(1, 1000), default=10, show_default=True, help="Hits.")
+@click.option(
+    "--min-value", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Leave out lower scores."
+)
+def search(unit: str, top: int, min_value: float, **given: Any) -> None:
+    """Search a running server; several things to rank by are combined."""
+    from postil.commands.search import Question
+    from postil.commands.search import search as ask
+
+    names = Question.__dataclass_fields__
+    question = Question(**{name: value for name, value in given.items() if name in names})
+    with _client(given) as client:
+        sys.exit(ask(client, question, unit=unit, top=top, min_value=min_value))
 
 
 def _client(server: dict[str, Any]) -> Any:
