@@ -59,6 +59,7 @@ LEFT_OUT = {
     "MultiModelTypeResponse.triton_conda_envs_info": HOSTED,
     "MultiOutputResponse.runner_selector": HOSTED,
     "PostModelOutputsRequest.runner_selector": HOSTED,
+    "PostWorkflowResultsRequest.node_runner_selectors": HOSTED,
     "TrainInfo.dataset": DATASETS,
     "User.email_addresses": ACCOUNT,
     "User.user_detail": ACCOUNT,

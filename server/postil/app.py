@@ -46,6 +46,8 @@ from postil.core.search import Searches
 from postil.core.search_calls import SearchCalls
 from postil.core.search_log import SearchLog
 from postil.core.search_quality import Quality
+from postil.core.workflow_results import WorkflowResults
+from postil.core.workflows import Workflows
 from postil.doors.http import gateway as gateways
 from postil.doors.http import routes, site
 from postil.doors.http.gateway import Gateway
@@ -62,6 +64,7 @@ from postil.doors.rpc.limits import Limits
 from postil.doors.rpc.models import ModelsServicer
 from postil.doors.rpc.searches import SearchesServicer
 from postil.doors.rpc.status_codes import StatusCodesServicer
+from postil.doors.rpc.workflows import WorkflowsServicer
 from postil.embed.onnx_model import UserModel
 from postil.embed.packaged import Unusable
 from postil.embed.registry import ModelRegistry
@@ -187,6 +190,7 @@ class App:
         public, outputs = PublicModels(embedders), own(OutputLog(store))
         predict_inputs = own(PredictInputs(store, downloads, opening))
         predicting = Predicting(public, predict_inputs, outputs)
+        workflows = Workflows(store, public)
         models = Models(store, public)
         feedbacks = Feedbacks(store, search_log, outputs, searches.trail, learning, models)
         servicers = [
@@ -199,6 +203,7 @@ class App:
             SearchesServicer(SearchCalls(searches, saved, search_log), saved, AnnotationFilters(store)),
             StatusCodesServicer(StatusCodes()),
             UsersServicer(Users(store)),
+            WorkflowsServicer(workflows, WorkflowResults(workflows, public, predict_inputs, predicting)),
         ]
         limits = Limits(config.max_calls, config.max_inflight_mb << 20)
         self._gauges(store, index, limits)

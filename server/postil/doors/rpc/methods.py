@@ -21,6 +21,7 @@ from postil.v1 import (
     search_service_pb2,
     status_service_pb2,
     user_service_pb2,
+    workflow_service_pb2,
 )
 
 PACKAGE = "postil.v1"
@@ -34,6 +35,7 @@ FILES: tuple[FileDescriptor, ...] = (
     search_service_pb2.DESCRIPTOR,
     status_service_pb2.DESCRIPTOR,
     user_service_pb2.DESCRIPTOR,
+    workflow_service_pb2.DESCRIPTOR,
 )
 
 # These are about the app itself: to bring it into being just to change or drop it would be absurd.

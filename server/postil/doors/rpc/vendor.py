@@ -26,6 +26,7 @@ NOUNS = (
     "Searches",
     "StatusCodes",
     "Users",
+    "Workflows",
 )
 
 

@@ -1,0 +1,117 @@
+"""PostWorkflowResults: every node of a workflow is asked about every input of its medium."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from postil.core import ids, output_config, statuses
+from postil.core.call import Call
+from postil.core.output_config import Wanted
+from postil.core.predict_inputs import Asked, PredictInputs
+from postil.core.predicting import Answer, Predicting, check_count, summary
+from postil.core.public_models import PublicModel, PublicModels
+from postil.core.workflows import Workflows
+from postil.embed.base import Outputs
+from postil.errors import Failure
+from postil.v1.output_pb2 import Output
+from postil.v1.status_code_pb2 import StatusCode
+from postil.v1.status_pb2 import Status
+from postil.v1.workflow_pb2 import Workflow, WorkflowNode
+from postil.v1.workflow_service_pb2 import PostWorkflowResultsRequest, PostWorkflowResultsResponse, WorkflowResult
+
+MAX_INPUTS = 32
+
+_Running = list[Future[Outputs] | None]
+
+
+class WorkflowResults:
+    """Runs workflows. Thread-safe.
+
+    Args:
+        workflows: Which there are.
+        models: What their nodes name.
+        inputs: Opens what they are asked about.
+        predicting: Makes and remembers outputs.
+    """
+
+    def __init__(
+        self, workflows: Workflows, models: PublicModels, inputs: PredictInputs, predicting: Predicting
+    ) -> None:
+        self._workflows = workflows
+        self._models = models
+        self._inputs = inputs
+        self._predicting = predicting
+
+    def post(self, call: Call, request: PostWorkflowResultsRequest) -> PostWorkflowResultsResponse:
+        """One result per input.
+
+        Raises:
+            Failure: WORKFLOW_DOES_NOT_EXIST; PREDICT_INVALID_REQUEST and MODEL_INVALID_ARGUMENT as in
+                PostModelOutputs.
+        """
+        check_count(len(request.inputs), MAX_INPUTS)
+        workflow = self._find(call, request)
+        wanted = output_config.read(request.output_config)
+        asked = self._inputs.open(call, request.inputs)
+        nodes = [(node, self._models.get(node.model.id, node.model.model_version.id)) for node in workflow.nodes]
+        answers = self._ask(call, nodes, wanted, asked)
+        taken = {model.takes for _, model in nodes}
+        results = [_result(one, [row[i] for row in answers], nodes, taken) for i, one in enumerate(asked)]
+        for row, (node, _) in zip(answers, nodes, strict=True):
+            if not node.suppress_output:
+                self._predicting.remember(call, row)
+        top = summary([result.status for result in results], wanted)
+        return PostWorkflowResultsResponse(status=top, workflow=workflow, results=results)
+
+    def _find(self, call: Call, request: PostWorkflowResultsRequest) -> Workflow:
+        try:
+            found = self._workflows.find(call, request.workflow_id, public_first=request.favor_clarifai_workflows)
+            return self._workflows.in_version(call, found, request.version_id)
+        except Failure as failure:
+            raise Failure(StatusCode.WORKFLOW_DOES_NOT_EXIST, failure.details) from failure
+
+    def _ask(
+        self,
+        call: Call,
+        nodes: Sequence[tuple[WorkflowNode, PublicModel]],
+        wanted: Wanted,
+        asked: Sequence[Asked],
+    ) -> list[list[Answer]]:
+        """Answers by node, then by input. Nodes whose models share weights share the pass."""
+        running: dict[str, _Running] = {}
+        for _, model in nodes:
+            weights = model.queue.spec.version_id
+            if weights not in running:
+                running[weights] = self._predicting.begin(model, asked)
+        return [
+            self._predicting.answers(call, model, wanted, asked, running[model.queue.spec.version_id])
+            for _, model in nodes
+        ]
+
+
+def _result(
+    asked: Asked, answers: Sequence[Answer], nodes: Sequence[tuple[WorkflowNode, PublicModel]], taken: set[str]
+) -> WorkflowResult:
+    result = WorkflowResult(id=ids.new_id(), input=asked.echo)
+    result.created_at.FromMicroseconds(time.time_ns() // 1000)
+    meant = [
+        (answer, node)
+        for answer, (node, model) in zip(answers, nodes, strict=True)
+        if asked.failure is None and model.takes == asked.kind
+    ]
+    result.status.CopyFrom(_status(asked, [answer.status for answer, _ in meant], taken))
+    result.outputs.extend(Output.FromString(answer.message) for answer, node in meant if not node.suppress_output)
+    return result
+
+
+def _status(asked: Asked, said: Sequence[Status], taken: set[str]) -> Status:
+    if asked.failure is not None:
+        return statuses.of_failure(asked.failure)
+    if not said:
+        known = " or ".join(sorted(taken)) or "nothing"
+        details = f"{asked.where}: no node of the workflow takes a {asked.kind}; they take {known}"
+        return statuses.status(StatusCode.INPUT_UNSUPPORTED_FORMAT, details)
+    bad = [status for status in said if not statuses.good(status.code)]
+    return bad[0] if bad else statuses.status(StatusCode.SUCCESS)
