@@ -131,11 +131,12 @@ class Learning:
         disliked = queries.vectors(family.space, list(passed))
         background = _background(queries, family.space, bound, set(chosen))
         examples = Examples(
+            family.query,
             unit(liked.matrix),
             np.array([chosen[row] for row in liked.rows.tolist()], dtype=np.float64),
-            unit(disliked.matrix.reshape(-1, liked.matrix.shape[1])),
+            unit(disliked.matrix.reshape(-1, len(family.query))),
             np.array([passed[row] for row in disliked.rows.tolist()], dtype=np.float64),
-            unit(background.reshape(-1, liked.matrix.shape[1])),
+            unit(background.reshape(-1, len(family.query))),
         )
         return learn(examples)
 

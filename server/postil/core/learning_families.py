@@ -28,30 +28,50 @@ class Family:
     Attributes:
         space: Row of the space searched in.
         name: Id of the first search that somebody clicked in.
+        query: What that search looked for, float32 [dim], length 1.
     """
 
-    def __init__(self, space: int, name: str) -> None:
+    def __init__(self, space: int, name: str, query: Vector) -> None:
         self.space = space
+        self.query = query
         self.name = name
         self.clicks = 0
-        self._searches: dict[str, tuple[dict[int, None], dict[int, None]]] = {}  # chosen, passed; in order
+        self._searches: dict[str, _Search] = {}
 
     def add(self, record: EvidenceRecord) -> None:
         """Takes a click in; clicks come in order of arrival."""
         self.clicks += 1
-        chosen, passed = self._searches.setdefault(record.evidence.search, ({}, {}))
-        chosen[record.evidence.chosen] = None
-        passed.update(dict.fromkeys(record.evidence.passed))
+        search = self._searches.setdefault(record.evidence.search, _Search())
+        search.clicks += 1
+        search.chosen[record.evidence.chosen] = None
+        search.passed.update(record.evidence.passed)
 
-    def chosen(self) -> Counter[int]:
+    def chosen(self) -> dict[int, float]:
         """Anchor -> in how many searches it was chosen; the newest MAX_EXAMPLES."""
-        return _newest(anchor for chosen, _ in self._searches.values() for anchor in chosen)
+        return _newest((anchor, 1.0) for search in self._searches.values() for anchor in search.chosen)
 
-    def passed(self) -> Counter[int]:
-        """Anchor -> in how many searches it stood above a chosen one and was not; the newest MAX_EXAMPLES."""
+    def passed(self) -> dict[int, float]:
+        """Anchor -> how surely it was passed over, 1 for a search all of whose clicks were below it.
+
+        One that only the lowest click passed over was perhaps never looked at. The newest MAX_EXAMPLES.
+        """
         return _newest(
-            anchor for chosen, passed in self._searches.values() for anchor in passed if anchor not in chosen
+            (anchor, (count / search.clicks) ** 2)
+            for search in self._searches.values()
+            for anchor, count in search.passed.items()
+            if anchor not in search.chosen
         )
+
+
+class _Search:
+    """The clicks on one search."""
+
+    __slots__ = ("chosen", "clicks", "passed")
+
+    def __init__(self) -> None:
+        self.clicks = 0
+        self.chosen: dict[int, None] = {}  # in order
+        self.passed: Counter[int] = Counter()  # anchor -> clicks that it stood above
 
 
 class Families:
@@ -67,7 +87,9 @@ class Families:
         query = direction(evidence.query)
         family = leaders.find(query)
         if family is None:
-            family = leaders.lead(query, Family(evidence.space, evidence.search))
+            family = leaders.lead(
+                query, Family(evidence.space, evidence.search, -query if is_flipped(evidence.key) else query)
+            )
         family.add(record)
         return family
 
@@ -124,11 +146,11 @@ def by_looks(key: str) -> bool:
     return ":" not in key
 
 
-def _newest(anchors: Iterable[int]) -> Counter[int]:
-    """How often each comes, of those MAX_EXAMPLES that came last for the last time; in that order."""
-    counted: Counter[int] = Counter()
-    for anchor in anchors:
-        counted[anchor] = counted.pop(anchor, 0) + 1  # moves it to the end
-    for anchor in list(counted)[:-MAX_EXAMPLES]:
-        del counted[anchor]
-    return counted
+def _newest(anchors: Iterable[tuple[int, float]]) -> dict[int, float]:
+    """The sum for each anchor, of those MAX_EXAMPLES that came last for the last time; in that order."""
+    summed: dict[int, float] = {}
+    for anchor, value in anchors:
+        summed[anchor] = summed.pop(anchor, 0.0) + value  # moves it to the end
+    for anchor in list(summed)[:-MAX_EXAMPLES]:
+        del summed[anchor]
+    return summed

@@ -5,6 +5,9 @@ the same vectors against a background, knows which directions matter. Both order
 blend does too: a learned search is a search by another vector, which the graph serves as it serves any.
 
 The head needs examples before it is to be trusted, so its share grows with them.
+
+People also click by mistake. A click that agrees with neither the query nor the other clicks counts less, and what was
+passed over can never outweigh what was chosen.
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ Floats = NDArray[np.float64]
 
 TOWARDS = 1.5  # weight of what was chosen, next to the query's 1
 AWAY = 0.3  # weight of what was passed over
-TRUST = 3.0  # distinct hits chosen at which the head counts half
+TRUST = 5.0  # distinct hits chosen at which the head counts half
 PASSED_WEIGHT = 0.5  # of one that was passed over, in the head, next to a chosen one's 1
 BACKGROUND_WEIGHT = 5.0  # of all of the background together
-RIDGE = 0.1
+PASSED_SHARE = 0.25  # the weights of all that was passed over add up to no more, next to those of what was chosen
+AGREEMENT = 8  # power of how well a click agrees with the rest, next to the one that agrees best
+RIDGE = 0.3
 _INTERCEPT_RIDGE = 1e-3
 _STEPS = 10
 _INNER_STEPS = 25
@@ -34,8 +39,9 @@ _CLOSE = 1e-3
 
 
 class Examples(NamedTuple):
-    """Vectors of length 1 with how often each was seen; rows of a matrix, float32 [n, dim]."""
+    """Vectors of length 1 with how much each counts; rows of a matrix, float32 [n, dim]."""
 
+    query: Vector  # that the first of them were found by
     chosen: Matrix
     chosen_times: Floats  # [n]
     passed: Matrix
@@ -53,6 +59,7 @@ class Lesson(NamedTuple):
 
 def learn(examples: Examples) -> Lesson:
     """The lesson of at least one chosen vector. The same examples in the same order give the same bits."""
+    examples = _weighed(examples)
     shift = TOWARDS * _mean(examples.chosen, examples.chosen_times)
     if len(examples.passed):
         shift = shift - AWAY * _mean(examples.passed, examples.passed_times)
@@ -67,10 +74,23 @@ def moved(query: Vector, lesson: Lesson) -> Vector:
     return np.ascontiguousarray(blend * np.sqrt(np.dot(query, query)), dtype=np.float32)
 
 
-def unit(matrix: Matrix) -> Matrix:
+def unit(matrix: Matrix | Floats) -> Matrix:
     """The rows at length 1; a row of zeros stays."""
     lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix))
     return np.ascontiguousarray(matrix / np.where(lengths > 0.0, lengths, 1.0)[:, None], dtype=np.float32)
+
+
+def _weighed(examples: Examples) -> Examples:
+    """The examples, with less weight on what is likely a mistake."""
+    chosen, times = examples.chosen.astype(np.float64), examples.chosen_times
+    rest = examples.query + times @ chosen - times[:, None] * chosen  # of each: the query and all others
+    agreement = np.einsum("ij,ij->i", chosen, unit(rest))
+    trusted = np.maximum(agreement / max(agreement.max(), 1e-6), 0.05) ** AGREEMENT
+    times = times * trusted * (times.sum() / (times @ trusted))
+    passed = examples.passed_times
+    if len(passed):
+        passed = passed * min(1.0, PASSED_SHARE * times.sum() / passed.sum())
+    return examples._replace(chosen_times=times, passed_times=passed)
 
 
 def _mean(matrix: Matrix, times: Floats) -> Floats:

@@ -146,7 +146,7 @@ class Quality:
         self, app: int, session: _Session, known: Iterable[_Session], queries: Queries
     ) -> tuple[float, float] | None:
         """None when nothing was chosen that earlier clicks had not judged already, or nothing can be ordered."""
-        past = Family(session.family.space, session.family.name)
+        past = Family(session.family.space, session.family.name, session.family.query)
         for one in known:
             for click in one.clicks:
                 past.add(click)
