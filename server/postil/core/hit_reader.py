@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from postil.core.hit_cache import HitCache
 from postil.core.hits import Framed, app_tail, frame
-from postil.core.scores import EVERYTHING
-from postil.store.base import AnnotationListing, AnnotationRecord, AppRecord, HitRecord, InputRecord, Queries
+from postil.store.base import AnnotationRecord, AppRecord, HitRecord, InputRecord, Queries
 
 
 class Scored(NamedTuple):
@@ -57,20 +56,6 @@ class HitReader:
         inputs = self._queries.inputs_by_row(list({annotation.input for annotation in annotations.values()}))
         found = [annotations[row] for row in rows if row in annotations]
         return [self._frame(inputs[one.input], one) for one in found if one.input in inputs]
-
-    def all_annotations(self, offset: int, limit: int) -> list[Scored]:
-        """A page of every annotation, oldest first."""
-        listing = AnnotationListing(trusted_only=False, blanks=True)
-        records = self._queries.list_annotations(self._app.row, listing, offset, limit)
-        inputs = self._queries.inputs_by_row(list({record.input for record in records}))
-        return [Scored(EVERYTHING, self._frame(inputs[r.input], r)) for r in records if r.input in inputs]
-
-    def all_inputs(self, offset: int, limit: int) -> list[Scored]:
-        """A page of every input, oldest first, each with its input-level annotation."""
-        first = self._queries.stream_inputs(self._app.row, "", by_id=False, descending=False, limit=offset + limit)
-        inputs = first[offset:]
-        levels = self._queries.annotations_by_row([record.anchor for record in inputs])
-        return [Scored(EVERYTHING, self._frame(r, levels[r.anchor])) for r in inputs if r.anchor in levels]
 
     def _frame(self, of: InputRecord, annotation: AnnotationRecord) -> Framed:
         record = HitRecord(annotation.anchor, annotation.row, of.row, of.message, annotation.message)

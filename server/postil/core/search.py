@@ -22,7 +22,6 @@ from postil.core.learning_trails import Trail
 from postil.core.query import Query, read_query
 from postil.core.query_vectors import QueryVectors
 from postil.core.ranks import ByConcept, ByInput, ByPicture, ByText, ByVector, Rank, invalid
-from postil.core.scores import EVERYTHING
 from postil.core.search_log import Request, SearchLog
 from postil.core.targets import Resolver, Target, fixed, point_in
 from postil.core.tracing import Trace
@@ -141,11 +140,6 @@ class Searches:
         trace.note("query", len(targets))
         if query.rank is not None and not isinstance(query.rank.subject, ByConcept):
             return self._nearest(reader, query, targets[0], page, trace, by_input=by_input)
-        if not targets and query.unfiltered:
-            listing = reader.all_inputs if by_input else reader.all_annotations
-            listed = listing(page.offset, page.limit) if query.min_value <= EVERYTHING else []
-            trace.note("list", len(listed))
-            return listed
         domain = self._engine.domain(call, queries, query, trace, by_input=by_input)
         ordered = self._engine.page(call.app.row, query, domain, targets, page, trace, by_input=by_input)
         rows = ordered.rows.tolist()
