@@ -17,13 +17,14 @@ CLARIFAI_JSON    := $(CACHE)/venvs/clarifai-json-$(CLARIFAI_VERSION)
 CLARIFAI_SDK     := $(CACHE)/venvs/clarifai-12.5.0
 CLARIFAI_OLD     := $(CACHE)/venvs/clarifai-2.6.2
 CLARIFAI_JS      := $(CACHE)/node/clarifai-2.9.1
+CLARIFAI_NODE    := $(CACHE)/node/nodejs-grpc-11.11.0
 
 # Given on the command line: make run ARGS="--data-dir /srv/postil", make test ARGS="-k search -x"
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test exactness verify fix protos bench bench-peers clean install \
+.PHONY: help run demo test exactness verify fix protos bench bench-models bench-peers clean install \
         verify-ruff verify-mypy verify-protos verify-docs verify-shell fix-ruff fix-protos fix-docs grpcurl published-clients
 
 help: ## list the targets
@@ -90,6 +91,9 @@ protos: $(STAMP)-verify ## regenerate the stubs in server/postil/v1 and the Open
 bench: $(STAMP)-bench ## measure speed and memory against the floor; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
+bench-models: $(STAMP)-bench ## measure predictions beside onnxruntime alone
+	$(BIN)/python -m benchmarks.models $(ARGS)
+
 bench-peers: $(STAMP)-bench ## the same load on other systems, those that are installed
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
@@ -129,7 +133,7 @@ $(CACHE)/bin/grpcurl-$(GRPCURL_VERSION):
 	GOBIN=$(abspath $(CACHE)/bin) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION)
 	@cp $(CACHE)/bin/grpcurl $@
 
-published-clients: $(CLARIFAI_VENV)/.stamp $(CLARIFAI_JSON)/.stamp $(CLARIFAI_SDK)/.stamp $(CLARIFAI_OLD)/.stamp $(CLARIFAI_JS)/.stamp ## install the vendor's clients, each in its own environment, for the tests
+published-clients: $(CLARIFAI_VENV)/.stamp $(CLARIFAI_JSON)/.stamp $(CLARIFAI_SDK)/.stamp $(CLARIFAI_OLD)/.stamp $(CLARIFAI_JS)/.stamp $(CLARIFAI_NODE)/.stamp ## install the vendor's clients, each in its own environment, for the tests
 
 $(CLARIFAI_VENV)/.stamp: WANTED := clarifai-grpc==$(CLARIFAI_VERSION)
 $(CLARIFAI_JSON)/.stamp: WANTED := clarifai-grpc==$(CLARIFAI_VERSION) 'protobuf>=6.33,<7' requests
@@ -142,8 +146,11 @@ $(CLARIFAI_VENV)/.stamp $(CLARIFAI_JSON)/.stamp $(CLARIFAI_SDK)/.stamp $(CLARIFA
 	@$(@D)/bin/python -m pip install --quiet $(WANTED)
 	@touch $@
 
-$(CLARIFAI_JS)/.stamp:
+$(CLARIFAI_JS)/.stamp: WANTED := clarifai@2.9.1
+$(CLARIFAI_NODE)/.stamp: WANTED := clarifai-nodejs-grpc@11.11.0
+
+$(CLARIFAI_JS)/.stamp $(CLARIFAI_NODE)/.stamp:
 	@command -v npm >/dev/null || { echo "this client comes from npm: apt-get install -y npm (brew install node)" >&2; exit 1; }
 	@mkdir -p $(@D)
-	@npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(@D) clarifai@2.9.1
+	@npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(@D) $(WANTED)
 	@touch $@
