@@ -1,0 +1,119 @@
+"""The catalog's parts: sets from arrays, packed postings, columns, and following the feed from any point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.protobuf.struct_pb2 import Struct, Value
+from pyroaring import BitMap
+
+from postil.index import rowsets
+from postil.index.catalogs import Catalogs
+from postil.index.marks import METADATA, contains_object, has_lists, json_tokens, present
+from postil.index.postings import Postings
+from postil.store.base import Change
+from support.search_world import World
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 513, 5000, 70_000, 200_000])
+def test_sets_and_arrays_say_the_same(size: int) -> None:
+    random = np.random.default_rng(size)
+    rows = np.sort(random.choice(300_000, size, replace=False)).astype(np.int64)
+    members = rowsets.bitmap(rows)
+    assert members == BitMap(rows.tolist())
+    assert rowsets.rows_of(members).tolist() == rows.tolist()
+    mask = rowsets.mask_of(members, 300_000)
+    assert rowsets.of_mask(mask) == members
+    some = random.integers(0, 300_000, 700)
+    assert rowsets.holds(members, some).tolist() == mask[some].tolist()
+
+
+def test_postings_find_what_was_added_last() -> None:
+    random = np.random.default_rng(1)
+    postings, epochs = Postings(), np.zeros(5000, np.uint32)
+    truth: dict[int, set[int]] = {}
+    for _ in range(400):
+        rows = random.choice(5000, 40, replace=False).astype(np.uint32)
+        for row in rows.tolist():
+            for held in truth.values():
+                held.discard(row)
+        epochs[rows] += 1
+        tokens = random.integers(0, 30, 40).astype(np.uint64)
+        for token, row in zip(tokens.tolist(), rows.tolist(), strict=True):
+            truth.setdefault(token, set()).add(row)
+        postings.add(tokens, rows, epochs[rows])
+    assert len(postings) == 16_000
+    for token in range(31):
+        assert postings.find(token, epochs).tolist() == sorted(truth.get(token, ()))
+
+
+def struct(**values: object) -> Struct:
+    made = Struct()
+    made.update(values)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted", "holds"),
+    [
+        ({"a": 1}, {}, True),
+        ({"a": 1, "b": 2}, {"a": 1}, True),
+        ({"a": 1}, {"a": "1"}, False),
+        ({"a": 0.0}, {"a": -0.0}, True),
+        ({"a": {"b": {"c": True}}}, {"a": {"b": {}}}, True),
+        ({"a": {"b": 1}}, {"a": {}}, True),
+        ({"a": []}, {"a": {}}, False),
+        ({"a": None}, {"a": None}, True),
+        ({}, {"a": None}, False),
+        ({"a": [1, 2, 3]}, {"a": [2, 1, 1]}, True),
+        ({"a": [1, 2]}, {"a": [4]}, False),
+        ({"a": [[1], [2]]}, {"a": [[2]]}, True),
+        ({"a": [{"b": 1}, {"c": 2}]}, {"a": [{"b": 1, "c": 2}]}, False),
+        ({"a\x1fb": 1}, {"a": {"b": 1}}, False),
+    ],
+)
+def test_containment(stored: dict[str, object], wanted: dict[str, object], holds: bool) -> None:
+    have, want = struct(**stored), struct(**wanted)
+    assert contains_object(have, want) is holds
+    tokens = set(json_tokens(METADATA, want)) <= set(json_tokens(METADATA, have))
+    assert tokens or not holds
+    if not has_lists(Value(struct_value=want)):
+        assert tokens is holds
+
+
+def held(catalogs: Catalogs, world: World) -> list[tuple[BitMap, BitMap]]:
+    with catalogs.hold(world.app.row) as catalog:
+        concepts = world.store.read().list_concepts(world.app.row, "", 0, 100)
+        return [(BitMap(catalog.all), BitMap(catalog.marked(present(concept.row)))) for concept in concepts]
+
+
+def test_a_catalog_that_starts_later_holds_the_same(tmp_path: Path) -> None:
+    world = World(tmp_path / "data")
+    for i in range(20):
+        world.add(f"i{i}", None, {"cat": i % 2})
+    world.region("i3", None, {"dog": 1})
+    found = world.store.read().input(world.app.row, "i4")
+    assert found is not None
+    world.store.write(lambda tx: tx.delete_inputs(world.app.row, [found.row]))
+    later = Catalogs(world.store)
+    later.start()
+    assert held(later, world) == held(world.catalogs, world)
+    assert len(held(later, world)[0][0]) == 20
+    world.store.close()
+
+
+def test_a_change_that_was_missed_is_read_from_the_store(tmp_path: Path) -> None:
+    world = World(tmp_path / "data")
+    missed = Catalogs(world.store)
+    changes: list[Change] = []
+    missed.start()
+    world.add("first", None, {"cat": 1})
+    take, missed._take = missed._take, changes.append  # type: ignore[method-assign,assignment]
+    world.add("lost", None, {"cat": 1})
+    missed._take = take  # type: ignore[method-assign,assignment]
+    world.region("lost", None, {"cat": 1})
+    assert len(changes) == 1
+    assert held(missed, world) == held(world.catalogs, world)
+    world.store.close()
