@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_postings_find_what_was_added_last() -> None:
         assert postings.find(token, epochs).tolist() == sorted(truth.get(token, ()))
 
 
-def struct(**values: object) -> Struct:
+def struct(**values: Any) -> Struct:
     made = Struct()
     made.update(values)
     return made
@@ -112,7 +113,7 @@ def test_a_change_that_was_missed_is_read_from_the_store(tmp_path: Path) -> None
     world.add("first", None, {"cat": 1})
     take, missed._take = missed._take, changes.append  # type: ignore[method-assign,assignment]
     world.add("lost", None, {"cat": 1})
-    missed._take = take  # type: ignore[method-assign,assignment]
+    missed._take = take  # type: ignore[method-assign]
     world.region("lost", None, {"cat": 1})
     assert len(changes) == 1
     assert held(missed, world) == held(world.catalogs, world)
