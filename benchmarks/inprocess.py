@@ -19,7 +19,7 @@ from benchmarks.clients import Calls, Run, in_threads
 
 M, EF_CONSTRUCTION = 16, 200
 EFS = (32, 48, 64, 80, 96, 128, 192, 256)
-RECALL = 0.98
+RECALL = 0.99  # what the product promises, so that floor, library and product search equally well
 _PHOTO = (640, 480)
 
 
