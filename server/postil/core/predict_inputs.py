@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,6 +13,8 @@ from postil.core.call import Call
 from postil.core.downloads import Downloads
 from postil.core.hosting import digest_of
 from postil.core.opening import Opening
+from postil.core.public_models import PublicModel
+from postil.embed.base import Outputs
 from postil.errors import Failure
 from postil.store.base import Store
 from postil.v1.data_pb2 import Data
@@ -33,7 +35,8 @@ class Asked:
         where: "inputs[3]", to begin sentences about it with.
         echo: It, as the answer shows it: without bytes.
         kind: "picture" or "text"; "" while it could not be opened.
-        content: An RGB picture or a str.
+        content: An RGB picture or a str, until the models have it.
+        running: What the models will say, by the version of the weights that are run.
         failure: Why nothing can be said of it.
     """
 
@@ -41,11 +44,12 @@ class Asked:
     echo: Input = field(default_factory=Input)
     kind: str = ""
     content: Any = None
+    running: dict[str, Future[Outputs]] = field(default_factory=dict)
     failure: Failure | None = None
 
 
 class PredictInputs:
-    """Opens inputs, several at a time. Thread-safe.
+    """Opens inputs, several at a time, and asks models about each as soon as it is open. Thread-safe.
 
     Args:
         store: Inputs named by id are looked up here, and their media are read from its blobs.
@@ -63,18 +67,22 @@ class PredictInputs:
         """Ends the threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def open(self, call: Call, items: Sequence[Input]) -> list[Asked]:
-        """The inputs in order, each opened or with its failure."""
+    def ask(self, call: Call, items: Sequence[Input], models: Sequence[PublicModel]) -> list[Asked]:
+        """The inputs in order, each with the models that take it at work on it, or with its failure."""
         numbered = list(enumerate(items))
         if len(items) == 1:
-            return [self._one(call, numbered[0])]
-        return list(self._pool.map(partial(self._one, call), numbered))
+            return [self._one(call, models, numbered[0])]
+        return list(self._pool.map(partial(self._one, call, models), numbered))
 
-    def _one(self, call: Call, numbered: tuple[int, Input]) -> Asked:
+    def _one(self, call: Call, models: Sequence[PublicModel], numbered: tuple[int, Input]) -> Asked:
         position, item = numbered
         asked = Asked(ids.at("inputs", position))
         try:
             self._open(call, item, asked)
+            for model in models:
+                if model.takes == asked.kind and model.weights not in asked.running:
+                    asked.running[model.weights] = model.run(asked.content)
+            asked.content = None
         except Failure as failure:
             asked.failure = Failure(failure.code, f"{asked.where}: {failure.details}", failure.notes)
         return asked

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 
@@ -70,8 +69,8 @@ class Predicting:
         check_count(len(request.inputs), MAX_INPUTS)
         model = self._models.get(request.model_id, request.version_id)
         wanted = output_config.read(output_config.of_model(request.model))
-        asked = self._inputs.open(call, request.inputs)
-        answers = self.answers(call, model, wanted, asked, self.begin(model, asked))
+        asked = self._inputs.ask(call, request.inputs, [model])
+        answers = self.answers(call, model, wanted, asked)
         self.remember(call, answers)
         top = summary([answer.status for answer in answers], wanted)
         top.req_id = call.request_id
@@ -80,24 +79,13 @@ class Predicting:
         )
 
     @staticmethod
-    def begin(model: PublicModel, asked: Sequence[Asked]) -> list[Future[Outputs] | None]:
-        """Asks the model about all inputs that it takes, without waiting."""
-        return [model.run(one.content) if one.kind == model.takes else None for one in asked]
-
-    @staticmethod
-    def answers(
-        call: Call,
-        model: PublicModel,
-        wanted: Wanted,
-        asked: Sequence[Asked],
-        running: Sequence[Future[Outputs] | None],
-    ) -> list[Answer]:
-        """Waits for what `begin` gave; an output for each input, in order. Raises Failure when the time is up."""
+    def answers(call: Call, model: PublicModel, wanted: Wanted, asked: Sequence[Asked]) -> list[Answer]:
+        """Waits for what the model says of each input; an output each, in order. Raises Failure when time is up."""
         deadline = time.monotonic() + min(SECONDS, call.remaining())
         tail = wire.framed(_MODEL, model.card.SerializeToString())
         made = []
-        for one, future in zip(asked, running, strict=True):
-            data, failure = b"", one.failure
+        for one in asked:
+            data, failure, future = b"", one.failure, one.running.get(model.weights)
             if failure is None and future is None:
                 failure = Failure(
                     StatusCode.INPUT_UNSUPPORTED_FORMAT,
@@ -107,7 +95,7 @@ class Predicting:
                 try:
                     data = _data(model, wanted, future.result(timeout=max(0.0, deadline - time.monotonic())))
                 except FutureTimeout as error:
-                    raise _late(running) from error
+                    raise _late(asked) from error
                 except Failure as refused:
                     failure = Failure(refused.code, f"{one.where}: {refused.details}", refused.notes)
             made.append(_answer(one, model, tail, data, failure))
@@ -165,9 +153,9 @@ def _answer(asked: Asked, model: PublicModel, tail: bytes, data: bytes, failure:
     return Answer(status, head + said, output_id, kept)
 
 
-def _late(running: Sequence[Future[Outputs] | None]) -> Failure:
-    for future in running:
-        if future is not None:
+def _late(asked: Sequence[Asked]) -> Failure:
+    for one in asked:
+        for future in one.running.values():
             future.cancel()
     return Failure(
         StatusCode.RPC_REQUEST_TIMEOUT, "The prediction was not done before the call's deadline; allow it more time."

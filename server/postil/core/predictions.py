@@ -1,6 +1,6 @@
 """What the general model says of a picture: as concepts with probabilities, as a stored annotation, and as a rank.
 
-Predictions are no labels. They are stored apart (docs/adr/0005-predictions-apart-from-labels.md), shown by listings
+Predictions are no labels. They are stored apart (docs/adr/0007-predictions-apart-from-labels.md), shown by listings
 that ask for untrusted annotations, and used by ranks for concepts that the general model knows.
 """
 

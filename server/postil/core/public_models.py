@@ -52,6 +52,11 @@ class PublicModel:
     queue: EmbedQueue
     concepts: bool
 
+    @property
+    def weights(self) -> str:
+        """Which weights are run: models that share them share the pass."""
+        return self.queue.spec.version_id
+
     def run(self, content: Any) -> Future[Outputs]:
         """Asks it about one RGB picture or text."""
         return self.queue.infer([content])

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 
 from postil.core import ids, output_config, statuses
 from postil.core.call import Call
-from postil.core.output_config import Wanted
 from postil.core.predict_inputs import Asked, PredictInputs
 from postil.core.predicting import Answer, Predicting, check_count, summary
 from postil.core.public_models import PublicModel, PublicModels
 from postil.core.workflows import Workflows
-from postil.embed.base import Outputs
 from postil.errors import Failure
 from postil.v1.output_pb2 import Output
 from postil.v1.status_code_pb2 import StatusCode
@@ -22,8 +19,6 @@ from postil.v1.workflow_pb2 import Workflow, WorkflowNode
 from postil.v1.workflow_service_pb2 import PostWorkflowResultsRequest, PostWorkflowResultsResponse, WorkflowResult
 
 MAX_INPUTS = 32
-
-_Running = list[Future[Outputs] | None]
 
 
 class WorkflowResults:
@@ -54,9 +49,9 @@ class WorkflowResults:
         check_count(len(request.inputs), MAX_INPUTS)
         workflow = self._find(call, request)
         wanted = output_config.read(request.output_config)
-        asked = self._inputs.open(call, request.inputs)
         nodes = [(node, self._models.get(node.model.id, node.model.model_version.id)) for node in workflow.nodes]
-        answers = self._ask(call, nodes, wanted, asked)
+        asked = self._inputs.ask(call, request.inputs, [model for _, model in nodes])
+        answers = [self._predicting.answers(call, model, wanted, asked) for _, model in nodes]
         taken = {model.takes for _, model in nodes}
         results = [_result(one, [row[i] for row in answers], nodes, taken) for i, one in enumerate(asked)]
         for row, (node, _) in zip(answers, nodes, strict=True):
@@ -71,24 +66,6 @@ class WorkflowResults:
             return self._workflows.in_version(call, found, request.version_id)
         except Failure as failure:
             raise Failure(StatusCode.WORKFLOW_DOES_NOT_EXIST, failure.details) from failure
-
-    def _ask(
-        self,
-        call: Call,
-        nodes: Sequence[tuple[WorkflowNode, PublicModel]],
-        wanted: Wanted,
-        asked: Sequence[Asked],
-    ) -> list[list[Answer]]:
-        """Answers by node, then by input. Nodes whose models share weights share the pass."""
-        running: dict[str, _Running] = {}
-        for _, model in nodes:
-            weights = model.queue.spec.version_id
-            if weights not in running:
-                running[weights] = self._predicting.begin(model, asked)
-        return [
-            self._predicting.answers(call, model, wanted, asked, running[model.queue.spec.version_id])
-            for _, model in nodes
-        ]
 
 
 def _result(
