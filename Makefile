@@ -94,6 +94,9 @@ bench: $(STAMP)-bench ## measure speed and memory against the floor; writes docs
 bench-models: $(STAMP)-bench ## measure predictions beside onnxruntime alone
 	$(BIN)/python -m benchmarks.models $(ARGS)
 
+bench-feedback: $(STAMP)-bench ## what feedback does for searches, on digits; writes the table of docs/feedback.md
+	$(BIN)/python -m benchmarks.feedback $(ARGS)
+
 bench-peers: $(STAMP)-bench ## the same load on other systems, those that are installed
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 

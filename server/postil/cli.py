@@ -1,4 +1,4 @@
-"""The `postil` command: serve, verify, version, demo, concepts, search. Options come from the table in `config.py`."""
+"""The `postil` command and all it can do. Options of the server come from the table in `config.py`."""
 
 from __future__ import annotations
 
@@ -185,6 +185,23 @@ def import_languages(file: Path, **server: Any) -> None:
 
     with _client(server) as client:
         sys.exit(send(file, client))
+
+
+@main.group()
+def feedback() -> None:
+    """See what feedback has done for a running server's searches."""
+
+
+@feedback.command()
+@_server
+@click.option("--by-end-user", is_flag=True, help="Also for each end user.")
+@click.option("--by-query-family", is_flag=True, help="Also for each family of queries that are about the same.")
+def stats(by_end_user: bool, by_query_family: bool, **server: Any) -> None:
+    """Print how good the searches of an app were, by what people chose, and whether learning made them better."""
+    from postil.commands.feedback import stats as show
+
+    with _client(server) as client:
+        sys.exit(show(client, by_end_user=by_end_user, by_query_family=by_query_family))
 
 
 @main.command()
