@@ -184,12 +184,15 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--only", default="", help="cells whose name contains this, beside the one without a filter")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="postil-bench-") as folder:
         bench = Bench(Path(folder), args.rows, args.dim, args.queries)
         figures = {}
         for cell in cells(bench.labels):
+            if args.only not in cell.name and cell.name != "no filter":
+                continue
             figures[cell.name] = found = bench.measure(cell)
             print(f"{cell.name:28} {json.dumps(found)}", flush=True)
         memory = {"catalog_bytes_per_annotation": round(bench.catalogs.nbytes() / args.rows, 1)}

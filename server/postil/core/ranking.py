@@ -133,7 +133,7 @@ class Ranking:
             if not ahead:
                 keep = ordered.scores >= np.float32(min_value)
                 return Ordered(ordered.rows[keep][:wanted], ordered.scores[keep][:wanted])
-            self._advance(max(ahead, key=lambda one: (one.bound, -one.turn)), wanted)
+            self._advance(max(ahead, key=lambda one: (one.bound, -len(one.undecided), -one.turn)), wanted, full=full)
 
     def count(self, min_value: float, *, by_input: bool) -> int:
         """How many annotations, or inputs, have a score of at least `min_value`."""
@@ -160,14 +160,14 @@ class Ranking:
             order = order[np.sort(first)]
         return Ordered(rows[order], values[order]), turns[order]
 
-    def _advance(self, one: _Class, wanted: int) -> None:
+    def _advance(self, one: _Class, wanted: int, *, full: bool) -> None:
         """Looks at more of a class, or learns that it holds nothing as good."""
         if not one.undecided:
             self._take_decided(one, max(wanted, one.k * _GROWTH))
         elif not self._ready(one):
             one.bound = _DONE
-        elif one.k == 0 and len(self._classes) > 1 and self._lowered(one):
-            return
+        elif full and one.k == 0:
+            self._lower(one)
         elif one.score == 0.0 or self._exact or len(one.rows) <= _SCAN_ALWAYS:
             self._scan(one)
         else:
@@ -193,14 +193,14 @@ class Ranking:
                 one.left_out = len(catalog.all) - len(one.rows)
         return bool(one.evidence)
 
-    def _lowered(self, one: _Class) -> bool:
-        """Replaces the bound of a class by one from the best of all anchors. False when that was done before."""
-        tops = [near.scores[0] if len(near.scores) else 0.0 for near in (e.best(1, None) for _, e in one.evidence)]
-        bound = one.score * float(np.prod([top**weight for top, (weight, _) in zip(tops, one.evidence, strict=True)]))
+    def _lower(self, one: _Class) -> None:
+        """Lowers the bound of a class that may have nothing for a full page, by the best of all anchors."""
+        bound = one.score
+        for weight, leader in _leaders(one.evidence) or one.evidence:
+            near = leader.best(1, None)
+            bound *= float(near.scores[0]) ** weight if len(near.scores) else 0.0
         one.k = 1
-        lower = float(np.nextafter(np.float32(bound), np.float32(2.0)))
-        one.bound = min(one.bound, lower)
-        return True
+        one.bound = min(one.bound, float(np.float32(bound)))
 
     def _scan(self, one: _Class) -> None:
         anchors, values = scan(one.evidence, one.anchors)
@@ -216,7 +216,9 @@ class Ranking:
         one.bound = float(np.float32(bound))  # as scores are rounded
 
     def _grow(self, one: _Class, wanted: int) -> None:
-        one.k = _band(wanted) if one.k <= 1 else one.k * _GROWTH
+        # The order that several ranks are walked in is not quite theirs: looking further at once costs little.
+        first = _band(wanted) * (1 if len(one.evidence) == 1 else 4)
+        one.k = first if one.k <= 1 else one.k * _GROWTH
         allow = one.anchors if one.left_out else None
         if len(one.evidence) == 1:
             weight, evidence = one.evidence[0]
