@@ -275,6 +275,33 @@ def test_feedback_on_a_prediction_becomes_pending_labels(call: Call, app: UserAp
     assert list(call("ListAnnotations", request).annotations) == []
 
 
+def test_what_people_say_corrects_a_predicted_concept(call: Call, app: UserAppIDSet, photos: dict[str, bytes]) -> None:
+    items = []
+    for name in ("cat", "rocket"):
+        items.append(Input(id=name))
+        items[-1].data.image.base64 = photos[name]
+    assert call("PostInputs", PostInputsRequest(user_app_id=app, inputs=items)).status.code == StatusCode.SUCCESS
+    rank = Rank()
+    rank.annotation.data.concepts.add(id="cat", value=1)
+    asked = PostInputsSearchesRequest(user_app_id=app, searches=[Search(query=Query(ranks=[rank]))])
+
+    def found() -> list[tuple[str, float]]:
+        return ranking(call("PostInputsSearches", asked))
+
+    before = found()
+    assert before[0][0] == "cat"
+    assert before[0][1] > 0.5
+    no, yes = Data(), Data()
+    no.concepts.add(id="cat", value=0)
+    yes.concepts.add(id="cat", value=1)
+    say(call, app, no, input_id="cat", end_user_id="ann")
+    assert ("cat", 0.0) in found()
+    say(call, app, yes, input_id="rocket", end_user_id="ann")
+    assert found()[0] == ("rocket", 1.0)
+    take_back(call, app, end_user_id="ann")
+    assert found() == before
+
+
 def test_search_quality_counts_and_judges(call: Call, app: UserAppIDSet) -> None:
     fill(call, app)
     for at, user in ((4, "ann"), (7, "bob")):

@@ -16,7 +16,7 @@ from pyroaring import BitMap
 
 from postil.index.base import Indexes
 from postil.index.catalogs import Catalogs
-from postil.index.marks import absent, present
+from postil.index.marks import WHOLE, absent, present
 from postil.index.rowsets import rows_of
 
 _KEPT = 256  # sums
@@ -59,6 +59,11 @@ class Labelled:
         """The annotations labelled as lacking a concept."""
         with self._catalogs.hold(app) as catalog:
             return BitMap(catalog.marked(absent(concept)))
+
+    def denied(self, app: int, concept: int) -> BitMap:
+        """The input-level annotations of inputs that are labelled, as a whole and by any annotation, as lacking it."""
+        with self._catalogs.hold(app) as catalog:
+            return catalog.anchors_of(catalog.marked(absent(concept)) & catalog.marked(WHOLE))
 
     def anchors(self, app: int, rows: BitMap) -> BitMap:
         """The anchors whose vectors stand for these annotations."""

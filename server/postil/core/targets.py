@@ -185,6 +185,8 @@ class Resolver:
         except Failure:  # a concept need not be the app's own for the general model to know it
             return Target(lambda: None, rank.flip, predicted=general)
         present, absent = self._labels(own, rank, query)
+        # The model speaks for an input as a whole. Whoever denies that in an annotation beside it has the last word.
+        absent = absent | (self._labelled.denied(self._app.row, own.row) - present)
         best, worst = (absent, present) if rank.flip else (present, absent)
         return Target(lambda: None, rank.flip, best, worst, general)
 
