@@ -118,3 +118,23 @@ def test_a_change_that_was_missed_is_read_from_the_store(tmp_path: Path) -> None
     assert len(changes) == 1
     assert held(missed, world) == held(world.catalogs, world)
     world.store.close()
+
+
+def test_a_change_that_could_not_be_taken_is_made_up_for(tmp_path: Path) -> None:
+    world = World(tmp_path / "data")
+    failing = Catalogs(world.store)
+    failing.start()
+    world.add("first", None, {"cat": 1})
+    assert held(failing, world) == held(world.catalogs, world)
+
+    def fail(change: Change) -> None:
+        raise RuntimeError(change.seq)
+
+    take, failing._take = failing._take, fail  # type: ignore[method-assign]
+    world.add("second", None, {"cat": 1})
+    failing._take = take  # type: ignore[method-assign]
+    world.add("third", None, {"cat": 1})
+    assert held(failing, world) == held(world.catalogs, world)
+    world.region("third", None, {"cat": 0})
+    assert held(failing, world) == held(world.catalogs, world)
+    world.store.close()

@@ -16,6 +16,7 @@ from postil.store.base import Change, Store, StoreClosed, TooOld
 log = structlog.get_logger(__name__)
 
 _CLOSE_S = 2.0
+_RETRY_S = 1.0
 _PAGE = 2048  # annotations read at a time
 
 
@@ -34,6 +35,7 @@ class Catalogs:
         self._applied = 0
         self._ready = threading.Event()
         self._closing = False
+        self._broken = False  # a change could not be taken
         self._loader: threading.Thread | None = None
         self._backlog: list[Change] = []
 
@@ -46,10 +48,16 @@ class Catalogs:
 
     def _begin(self, joined: int) -> None:
         started = time.monotonic()
-        try:
-            self._load()
-        except StoreClosed:  # the server stops before it has quite begun
-            return
+        while True:
+            try:
+                self._load()
+                break
+            except StoreClosed:  # the server stops before it has quite begun
+                return
+            except Exception:
+                log.exception("catalog_not_read")
+                self._forget()
+                time.sleep(_RETRY_S)
         with self._lock:
             self._applied = joined
             for change in self._backlog:
@@ -76,16 +84,35 @@ class Catalogs:
             if not self._ready.is_set():
                 self._backlog.append(change)
                 return
-            if change.seq > self._applied + 1:  # one before failed here
-                self._catch_up(change.seq - 1)
-            self._take(change)
+            if self._broken:
+                return  # whoever asks next reads everything anew
+            try:
+                if change.seq > self._applied + 1:  # one before did not come this way
+                    self._catch_up(change.seq - 1)
+                self._take(change)
+            except Exception:
+                self._broken = True  # half of it may be in
+                raise
 
     @contextmanager
     def hold(self, app: int) -> Iterator[AppCatalog]:
         """An app's catalog, for as long as nobody else reads or writes it: keep it short. Waits until all is read."""
         self._ready.wait()
         with self._lock:
+            if self._broken:
+                self._read_anew()
             yield self._app(app)
+
+    def _read_anew(self) -> None:
+        log.warning("catalog_read_anew")
+        joined = self._store.committed
+        self._forget()
+        self._load()
+        self._applied, self._broken = joined, False
+
+    def _forget(self) -> None:
+        self._columns = Columns()
+        self._apps = {}
 
     def _app(self, app: int) -> AppCatalog:
         found = self._apps.get(app)
@@ -117,8 +144,7 @@ class Catalogs:
                 self._take(change)
         except TooOld:
             log.info("catalog_feed_trimmed", since=self._applied)
-            self._columns = Columns()
-            self._apps = {}
+            self._forget()
             self._load()
 
     def _load(self) -> None:
