@@ -43,9 +43,9 @@ class HitReader:
             rows: The annotations.
             own: Those of them that are their own anchors, and so may be in the cache.
         """
-        found = {
-            hit.annotation: hit for shown in self.of_anchors(own).values() for hit in shown if hit.annotation in rows
-        }
+        wanted = set(rows)
+        cached = (hit for shown in self.of_anchors(own).values() for hit in shown)
+        found = {hit.annotation: hit for hit in cached if hit.annotation in wanted}
         absent = [row for row in rows if row not in found]
         found.update((hit.annotation, hit) for hit in self.of_annotations(absent))
         return found
