@@ -81,6 +81,7 @@ class _Class:
     left_out: int = 0
     evidence: list[tuple[float, Evidence]] = field(default_factory=list)
     ready: bool = False
+    edge: int = 0  # what is unseen and scores as much as the bound is younger than this row
 
     @property
     def turn(self) -> int:
@@ -121,15 +122,13 @@ class Ranking:
 
     def page(self, wanted: int, min_value: float, *, by_input: bool) -> Ordered:
         """The first `wanted` annotations, or inputs each by its best annotation."""
-        with self._hold() as catalog:
-            lone = len(self._classes) == 1 and len(self._classes[0].undecided) == 1 and catalog.plain
         while True:
             ordered, turns = self._merged(by_input=by_input)
             full = len(ordered.rows) >= wanted
             last = float(ordered.scores[wanted - 1]) if full else _DONE
-            # Equals come in order of age within their turn, which a lone search already heeds.
-            turn = (-1 if lone else int(turns[wanted - 1])) if full else _LAST
-            ahead = [one for one in self._classes if _may_enter(one, last, min_value, turn)]
+            # Equals come in order of age within their turn.
+            place = (int(turns[wanted - 1]), int(ordered.rows[wanted - 1])) if full else (_LAST, 1 << 32)
+            ahead = [one for one in self._classes if _may_enter(one, last, min_value, place)]
             if not ahead:
                 keep = ordered.scores >= np.float32(min_value)
                 return Ordered(ordered.rows[keep][:wanted], ordered.scores[keep][:wanted])
@@ -179,6 +178,7 @@ class Ranking:
         one.found = rows_of(one.rows[:k])
         one.scores = np.full(len(one.found), one.score, np.float32)
         one.bound = one.score if k < len(one.rows) else _DONE
+        one.edge = int(one.found[-1])
         self._trace.note("labels", len(one.found))
 
     def _ready(self, one: _Class) -> bool:
@@ -225,6 +225,8 @@ class Ranking:
             near = within(evidence, one.k, allow, one.left_out)
             values = powered(near.scores, weight)
             self._show(one, near.anchors, values, _bound(near, values))
+            with self._hold() as catalog:
+                one.edge = int(near.anchors[-1]) if catalog.plain and len(near.anchors) else 0
             self._trace.note("nearest", len(near.anchors))
             return
         leaders = _leaders(one.evidence)
@@ -256,11 +258,11 @@ def _classes(criteria: Sequence[Criterion], domain: BitMap) -> list[_Class]:
     return classes
 
 
-def _may_enter(one: _Class, last: float, min_value: float, turn: int) -> bool:
-    """Whether something unseen of a class may come before the last hit of the page, whose turn among equals is this."""
+def _may_enter(one: _Class, last: float, min_value: float, place: tuple[int, int]) -> bool:
+    """Whether something unseen of a class may come before the last hit of the page, whose (turn, row) this is."""
     if one.bound == _DONE or one.bound < min_value:
         return False
-    return one.bound > last or (one.bound == last and one.turn <= turn)
+    return one.bound > last or (one.bound == last and (one.turn, one.edge) < place)
 
 
 def _bound(near: Near, values: Doubles) -> float:
