@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import structlog
 
 from postil.core.call import Call
+from postil.errors import Failure
 from postil.index.manager import IndexManager
 from postil.store.base import AnnotationRecord, NewInput, Transaction, Vectors
 from postil.v1.annotation_pb2 import Annotation
@@ -343,6 +345,11 @@ class RandomApp:
         """What is wrong with the answer, or ""."""
         by_input = self.random.random() < 0.5
         per_page = self.random.choice((1, 3, 10, 64))
+        unlabelled = naive.unlabelled(search)
+        if unlabelled:
+            with pytest.raises(Failure, match="nothing is labelled"):
+                self._ask(search, 1, per_page, by_input=by_input)
+            return ""
         expected = naive.search(search, by_input=by_input)
         found: list[tuple[int, float]] = []
         rows = {(known.of.id, known.message.id): known.row for known in naive.all}

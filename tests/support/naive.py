@@ -102,6 +102,11 @@ class Naive:
             found.sort(key=lambda hit: hit.known.level)
         return found
 
+    def unlabelled(self, search: Search) -> bool:
+        """Whether it ranks by a concept that nothing is labelled with: then there is nothing to rank by."""
+        wanted = {c.id for rank in search.query.ranks for c in rank.annotation.data.concepts}
+        return bool(wanted - {name for known in self.all for name, value in known.labels.items() if value > 0.0})
+
     # filters
 
     def _then(self, search: Search) -> list[Known]:
