@@ -360,7 +360,7 @@ class RandomApp:
             whole = len(answer.hits) < per_page
             if whole:
                 break
-        wrong = problem(found, expected, whole=whole)
+        wrong = problem(found, expected, naive.scored, whole=whole)
         if not wrong and by_input:
             request = PostInputsSearchesRequest(searches=[search], only_count=True)
             answer = MultiSearchResponse.FromString(self.world.searches.inputs(self._call(), request))
