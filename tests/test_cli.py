@@ -81,10 +81,10 @@ def test_status_codes_under_both_names(call: Callable[..., Any]) -> None:
 
 
 def test_an_rpc_that_is_not_built(call: Callable[..., Any]) -> None:
-    from postil.v1.feedback_service_pb2 import PostSearchFeedbackRequest
+    from postil.v1.model_service_pb2 import PostModelVersionsRequest
 
     with pytest.raises(grpc.RpcError) as caught:
-        call("PostSearchFeedback", PostSearchFeedbackRequest())
+        call("PostModelVersions", PostModelVersionsRequest())
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
