@@ -113,7 +113,8 @@ class Average:
     def __init__(self, parts: Sequence[tuple[float, Nearness]]) -> None:
         self._first = first = parts[0][1]
         total = sum(weight for weight, _ in parts)
-        mean = sum(weight * part.point.astype(np.float64) for weight, part in parts) / total
+        # A cosine knows directions alone; points of unit spaces have length 1 anyway.
+        mean = sum(weight * scores.direction(part.point).astype(np.float64) for weight, part in parts) / total
         self._point = np.ascontiguousarray(mean, np.float32)
         self._square = float(np.dot(self._point.astype(np.float64), self._point))
         self.flat = self._square < 1e-4  # the points cancel each other out: there is no order to walk in
