@@ -55,7 +55,7 @@ def without_media(given: Input) -> Input:
 
 def _strip(data: Data) -> None:
     for name in ("image", "video", "audio"):
-        if data.HasField(name):  # type: ignore[arg-type]
+        if data.HasField(name):
             getattr(data, name).ClearField("base64")
     data.ClearField("embeddings")
     for region in data.regions:
