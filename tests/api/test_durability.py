@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +69,10 @@ def test_kill_9_in_the_middle_of_a_load(start_server: Callable[..., Server], sec
     writers = [Writer(server, name) for name in ("a", "b", "c")]
     for writer in writers:
         writer.start()
-    threading.Event().wait(seconds)
+    deadline = time.monotonic() + 60
+    while not all(writer.acknowledged for writer in writers) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(seconds)  # from here on each has something to lose
     server.kill9()
     for writer in writers:
         writer.join(20)
