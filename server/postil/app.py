@@ -122,6 +122,7 @@ class App:
         self._closing = contextlib.ExitStack()
         self._afterwards: list[Callable[[], object]] = []  # what begins once calls are welcome
         self.metrics = Metrics()
+        self._walked = {plan: self.metrics.walks.labels(plan.value) for plan in Plan}
 
     def start(self) -> Listening:
         """Opens everything, from the disk up, and returns when calls are welcome.
@@ -227,7 +228,7 @@ class App:
         return rpc.Limits(config.threads, config.max_calls, config.max_message_mb << 20)
 
     def _count_walk(self, plan: Plan) -> None:
-        self.metrics.walks.labels(plan.value).inc()
+        self._walked[plan].inc()
 
     def _gauges(self, store: SqliteStore, index: IndexManager, limits: Limits) -> None:
         watch = self.metrics.watch

@@ -73,6 +73,7 @@ class Learning:
         self._gate = threading.Lock()
         self._bounds: dict[int, int] = {}  # app -> no lesson depends on an annotation row above it
         self._generations: dict[int, int] = {}  # app -> changes so far that may have altered a lesson
+        self._marks: dict[int, tuple[int, FeedbackMark]] = {}  # app -> the sequence it was read at, its mark
         store.subscribe(self.apply)
 
     def apply(self, change: Change) -> None:
@@ -92,6 +93,15 @@ class Learning:
         for who in {"", end_user} if (app, end_user) in self._states else {""}:
             self.lesson(app, who, space, key, query, queries)
 
+    def _mark(self, app: int, queries: Queries) -> FeedbackMark:
+        """The app's mark, read once per change of the store: feedback is a change, too."""
+        committed = self._store.committed  # read first: a newer mark under an older number is only read again
+        at, mark = self._marks.get(app, (-1, None))
+        if mark is None or at != committed:
+            mark = queries.feedback_mark(app)
+            self._marks[app] = committed, mark
+        return mark
+
     def lesson(self, app: int, end_user: str, space: int, key: str, query: Vector, queries: Queries) -> Lesson | None:
         """What the clicks of everybody ("") or of one person teach about a query; None when nothing.
 
@@ -103,7 +113,7 @@ class Learning:
             query: float32 [dim], any length.
             queries: Reads.
         """
-        mark = queries.feedback_mark(app)
+        mark = self._mark(app, queries)
         if not mark.last:
             return None
         state = self._state(app, end_user, mark)

@@ -27,6 +27,7 @@ class Effects:
         self.spaces_gone: list[int] = []
         self.annotations: dict[int, AnnotationFact] = {}
         self.inputs: dict[int, InputFact] = {}
+        self.noted = False  # something else of the app changed, so that what is derived from it must be looked at anew
         self._deleted: list[int] = []
         self._stripped: list[int] = []
 

@@ -45,7 +45,7 @@ class SqliteTransaction(
         changes = []
         for app, effects in self._by_app.items():
             change = effects.change(self._counters.peek("changes") + 1, app)
-            if len(change.touched) or len(change.gone) or change.put or change.spaces_gone:
+            if effects.noted or len(change.touched) or len(change.gone) or change.put or change.spaces_gone:
                 self._counters.next_change()
                 write_change(self._connection, change)
                 changes.append(change)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from postil.store.base import Missing
+from postil.store.feed import Effects
 from postil.store.feedback import FeedbackRecord, NewFeedback
 from postil.store.queries_feedback import EVIDENCE, FEEDBACK, FeedbackRows, rows_bytes
 from postil.store.sql import run_in
@@ -18,6 +19,9 @@ class FeedbackRowWrites(FeedbackRows):
 
     _connection: sqlite3.Connection
     now_us: int
+
+    def _effects(self, app: int) -> Effects:
+        raise NotImplementedError
 
     def add_feedback(self, app: int, new: NewFeedback) -> FeedbackRecord:
         if self._connection.execute("SELECT 1 FROM apps WHERE row = ?", (app,)).fetchone() is None:
@@ -31,6 +35,7 @@ class FeedbackRowWrites(FeedbackRows):
             " ON CONFLICT (app) DO UPDATE SET last = excluded.last",
             (app, row),
         )
+        self._effects(app).noted = True
         return FeedbackRecord(row or 0, *new[:11], self.now_us, new.message)
 
     def delete_feedback(self, app: int, ids: Sequence[str]) -> None:
@@ -38,6 +43,7 @@ class FeedbackRowWrites(FeedbackRows):
         if rows:
             run_in(self._connection, "DELETE FROM feedback WHERE row IN ({})", rows)
             self._connection.execute("UPDATE feedback_marks SET erased = erased + 1 WHERE app = ?", (app,))
+            self._effects(app).noted = True
 
 
 def _columns(new: NewFeedback) -> tuple[int, str, bytes, int, bytes]:
