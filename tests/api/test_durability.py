@@ -19,6 +19,7 @@ from postil.v1.concept_pb2 import Concept
 from postil.v1.data_pb2 import Data, Embedding
 from postil.v1.input_pb2 import Input
 from postil.v1.input_service_pb2 import GetInputCountRequest, ListInputsRequest, PostInputsRequest
+from postil.v1.input_service_pb2_grpc import InputsStub
 from postil.v1.search_pb2 import Query, Rank, Search
 from postil.v1.search_service_pb2 import PostInputsSearchesRequest
 from postil.v1.status_code_pb2 import StatusCode
@@ -33,8 +34,9 @@ class Writer(threading.Thread):
 
     def __init__(self, server: Server, name: str) -> None:
         super().__init__(daemon=True)
-        self._channel = server.channel
-        self._server = server
+        # A channel of its own: the fixture's would be opened again, to a server that is gone, by a call just too late.
+        self._channel = grpc.insecure_channel(server.grpc)
+        self._post = InputsStub(self._channel).PostInputs
         self._name = name
         self._random = np.random.default_rng(sum(name.encode()))
         self.acknowledged: dict[str, list[float]] = {}
@@ -48,8 +50,9 @@ class Writer(threading.Thread):
                 for name, vector in named.items()
             ]
             try:
-                answer = self._server.call(OWN, "PostInputs", PostInputsRequest(inputs=items))
-            except (grpc.RpcError, ValueError):  # the server is gone, or its channel is
+                answer = self._post(PostInputsRequest(inputs=items), timeout=30)
+            except grpc.RpcError:  # the server is gone
+                self._channel.close()
                 return
             assert answer.status.code == StatusCode.SUCCESS, answer.status
             self.acknowledged |= named

@@ -75,6 +75,7 @@ class Server:
             self.process.kill()
             raise RuntimeError(f"no ready line but {self.ready_line!r}\n{self.tail()}")
         self.grpc, self.http = ready[1], f"http://{ready[2]}"
+        self._disconnect()  # a call that came too late may have opened a channel to the server before this one
 
     def _first_line(self) -> str:
         assert self.process.stdout is not None
