@@ -185,7 +185,7 @@ def test_a_large_body_that_is_no_json_leaves_the_server_up_and_small(labelled: W
             StatusCode.RPC_MAX_MESSAGE_SIZE_EXCEEDED,
         }
     site.ok("GET", "/v2/status_codes")
-    assert _resident(site.server.process.pid) - before < 300 << 20
+    assert _resident(site.server.process.pid) - before < 100 << 20
 
 
 def _resident(pid: int) -> int:

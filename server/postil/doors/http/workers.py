@@ -63,14 +63,23 @@ class Workers(Generic[T]):
                 self._threads.append(thread)
 
     def _work(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            future, job = item
-            try:
-                result = job()
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
-                _hand_over(future, _fail, error)
-            else:
-                _hand_over(future, _succeed, result)
+        while self._one():
+            pass
+
+    def _one(self) -> bool:
+        """Works on one job; False when there is none left. A call of its own, so that while a thread waits for the
+        next job nothing of the last one, which may hold a body of 100 MB, is kept alive by its variables."""
+        item = self._jobs.get()
+        if item is None:
+            return False
+        future, job = item
+        try:
+            result = job()
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+            _hand_over(future, _fail, error)
+        else:
+            _hand_over(future, _succeed, result)
+        return True
 
 
 def _hand_over(future: asyncio.Future[T], settle: Callable[[asyncio.Future[T], Any], None], what: Any) -> None:
