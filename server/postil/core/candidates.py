@@ -19,7 +19,6 @@ from postil.core.query import Query
 from postil.core.targets import Point
 from postil.index.base import Indexes, Metric, Neighbours, Plan, SpaceIndex
 
-_BAND = 10  # neighbours; the index searches one list for all k of a band (index/planner.py)
 _GROWTH = 4
 _READ = 512  # anchors or annotations read at a time
 
@@ -33,15 +32,6 @@ class Near(NamedTuple):
 
 
 NOTHING = Near(np.empty(0, np.int64), np.empty(0, np.float32), complete=True)
-
-
-def band(wanted: int) -> int:
-    """The smallest of 10, 20, 40, ... that holds `wanted` neighbours. The pages of a search that share a band are cut
-    from one list."""
-    size = _BAND
-    while size < wanted:
-        size *= 2
-    return size
 
 
 def nearest(

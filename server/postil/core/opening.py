@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from postil.media.pictures import Picture, PictureReader
-
-# Embedders look at some 256 pixels across. Twice that keeps what they see while a large photograph opens several times
-# faster. Stored and searched pictures must be opened alike, or a picture would not find itself with score 1.
-_EMBED_SIDE = 512
+from postil.media.pictures import EMBED_SIDE, Picture, PictureReader
 
 
 class Opening:
@@ -17,7 +13,7 @@ class Opening:
 
     def to_embed(self, content: bytes) -> Picture:
         """The picture as embedders need it, perhaps smaller than it is."""
-        return self._reader.open(content, side=_EMBED_SIDE)
+        return self._reader.open(content, side=EMBED_SIDE)
 
     def whole(self, content: bytes) -> Picture:
         """Every pixel of it."""

@@ -23,6 +23,7 @@ from pyroaring import BitMap
 
 from postil.core.evidence import Average, Evidence, Near, Nearness, powered, product, scan, within
 from postil.core.tracing import Trace
+from postil.index import planner
 from postil.index.base import Plan
 from postil.index.catalog import AppCatalog
 from postil.index.rowsets import rows_of
@@ -217,7 +218,7 @@ class Ranking:
 
     def _grow(self, one: _Class, wanted: int) -> None:
         # The order that several ranks are walked in is not quite theirs: looking further at once costs little.
-        first = _band(wanted) * (1 if len(one.evidence) == 1 else 4)
+        first = planner.band(wanted) * (1 if len(one.evidence) == 1 else 4)
         one.k = first if one.k <= 1 else one.k * _GROWTH
         allow = one.anchors if one.left_out else None
         if len(one.evidence) == 1:
@@ -267,14 +268,6 @@ def _may_enter(one: _Class, last: float, min_value: float, place: tuple[int, int
 
 def _bound(near: Near, values: Doubles) -> float:
     return _DONE if near.complete or not len(values) else float(values[-1])
-
-
-def _band(wanted: int) -> int:
-    """The smallest of 10, 20, 40, ... that holds `wanted`: the index searches one list for all of a band."""
-    size = 10
-    while size < wanted:
-        size *= 2
-    return size
 
 
 def _leaders(evidence: Sequence[tuple[float, Evidence]]) -> list[tuple[float, Evidence | Average]] | None:

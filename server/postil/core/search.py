@@ -25,6 +25,7 @@ from postil.core.ranks import ByConcept, ByInput, ByPicture, ByText, ByVector, R
 from postil.core.search_log import Request, SearchLog
 from postil.core.targets import Resolver, Target, fixed, point_in
 from postil.core.tracing import Trace
+from postil.index import planner
 from postil.index.base import Indexes, Plan
 from postil.index.catalogs import Catalogs
 from postil.store.base import Queries, Store
@@ -154,7 +155,7 @@ class Searches:
         """The short way of one rank over everything that labels have no say in."""
         unit: _Unit = candidates.one_per_input if by_input else iter
         wanted = page.offset + page.limit
-        k = candidates.band(wanted)
+        k = planner.band(wanted)
         point = target.point()
         if point is None:
             return []

@@ -27,6 +27,7 @@ from postil.v1.status_code_pb2 import StatusCode
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 # Enough for every encoder that looks at up to 512 pixels; the default one looks at 256.
+# Stored and searched pictures must be opened alike, or a picture would not find itself with score 1.
 EMBED_SIDE = 512
 
 # What makes a picture upright, by its EXIF orientation.
