@@ -34,11 +34,16 @@ CYCLE = "its type imports this one: a cycle between our files"
 HOSTED = "describes the vendor's own hosting, which a self-hosted server does not have"
 ACCOUNT = "account data that this server does not keep"
 UPLOADS = "resumable and archive uploads are not offered; PostInputs takes bytes and URLs"
-DATASETS = "comes with datasets"
+EXPORTS = "exports of dataset versions are not offered; ListDatasetVersionInputs reads them"
+COUNTED = "where regions lie is not counted"
+BULK = "what is done to many inputs is done when the call answers"
 EVALUATION = "comes with evaluation"
 LEFT_OUT = {
     "Cluster.hits": CYCLE,
     "Data.hits": CYCLE,
+    "Dataset.bookmark_origin": HOSTED,
+    "DatasetVersion.export_info": EXPORTS,
+    "DatasetVersionMetrics.region_location_matrix": COUNTED,
     "InputsAddJob.extraction_jobs": UPLOADS,
     "InputsAddJob.uploads": UPLOADS,
     "ListModelsRequest.license_type": HOSTED,
@@ -56,11 +61,12 @@ LEFT_OUT = {
     "ModelVersion.metrics": EVALUATION,
     "ModelVersion.pretrained_model_config": HOSTED,
     "ModelVersion.special_handling": HOSTED,
+    "MultiDatasetInputResponse.bulk_operation": BULK,
     "MultiModelTypeResponse.triton_conda_envs_info": HOSTED,
     "MultiOutputResponse.runner_selector": HOSTED,
     "PostModelOutputsRequest.runner_selector": HOSTED,
     "PostWorkflowResultsRequest.node_runner_selectors": HOSTED,
-    "TrainInfo.dataset": DATASETS,
+    "TrainInfo.dataset": CYCLE,
     "User.email_addresses": ACCOUNT,
     "User.user_detail": ACCOUNT,
     "Workflow.bookmark_origin": HOSTED,
@@ -71,6 +77,7 @@ OUR_FIELDS = {  # in mirrored messages
     "App.learning",
     "Embedding.space",
     "Hit.learned",
+    "MultiDatasetInputResponse.added",
     "MultiSearchResponse.debug",
     "Query.expand_hyponyms",
     "Search.debug",
@@ -78,10 +85,13 @@ OUR_FIELDS = {  # in mirrored messages
     "Search.learning",
 }
 OUR_MESSAGES = {
+    "DatasetVersionInput",
     "DeleteFeedbackRequest",
     "FeedbackEvent",
     "GetSearchQualityRequest",
+    "ListDatasetVersionInputsRequest",
     "ListFeedbackRequest",
+    "MultiDatasetVersionInputResponse",
     "MultiFeedbackResponse",
     "SearchDebug",
     "SearchQuality",
@@ -89,7 +99,7 @@ OUR_MESSAGES = {
     "SearchStep",
 }
 OUR_ENUMS = {"Learning"}
-OUR_CALLS = {"DeleteFeedback", "GetSearchQuality", "ListFeedback"}
+OUR_CALLS = {"DeleteFeedback", "GetSearchQuality", "ListDatasetVersionInputs", "ListFeedback"}
 
 
 def our_files() -> list[FileDescriptorProto]:

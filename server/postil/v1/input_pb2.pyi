@@ -118,7 +118,7 @@ class Input(google.protobuf.message.Message):
 
     @property
     def dataset_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Datasets to add it to. Datasets are not built yet: INPUT_INVALID_ARGUMENT on the item."""
+        """Datasets to add it to, by id. Not there: INPUT_INVALID_ARGUMENT on the item."""
 
     @property
     def settings(self) -> Global___InputSettings:
