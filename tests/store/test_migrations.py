@@ -26,6 +26,7 @@ NAMES = [
     "m0007_kept",
     "m0008_predictions",
     "m0009_feedback",
+    "m0010_models",
 ]
 
 

@@ -11,9 +11,19 @@ exactly as they were put. Vectors are float32, C-contiguous, little-endian, raw 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from postil.store.datasets import (
+    DatasetQueries,
+    DatasetRecord,
+    DatasetVersionRecord,
+    DatasetWrites,
+    Member,
+    Part,
+)
+from postil.store.faults import Corrupt, Duplicate, Missing, StoreClosed, TooOld, WriteFailed
 from postil.store.feedback import (
     FOREVER_US,
     Evidence,
@@ -26,6 +36,15 @@ from postil.store.feedback import (
     NewFeedback,
 )
 from postil.store.kept import KeptHit, KeptQueries, KeptSearch, KeptWrites, NamedRecord
+from postil.store.models import (
+    Examples,
+    LabelColumns,
+    ModelQueries,
+    ModelRecord,
+    ModelWrites,
+    StoredHeads,
+    VersionRecord,
+)
 from postil.store.predictions import NewPrediction, OutputRecord, Predicted, PredictionQueries, PredictionWrites
 from postil.store.records import (
     AnnotationFact,
@@ -61,9 +80,12 @@ __all__ = [
     "ConceptRecord",
     "ConceptTally",
     "Corrupt",
+    "DatasetRecord",
+    "DatasetVersionRecord",
     "Duplicate",
     "Evidence",
     "EvidenceRecord",
+    "Examples",
     "Facts",
     "FeedbackListing",
     "FeedbackMark",
@@ -74,25 +96,42 @@ __all__ = [
     "JobRecord",
     "KeptHit",
     "KeptSearch",
+    "LabelColumns",
     "Matrix",
+    "Member",
+    "Missing",
+    "ModelRecord",
     "NamedRecord",
     "NewFeedback",
     "NewInput",
     "NewPrediction",
     "OutputRecord",
+    "Part",
     "Predicted",
     "Queries",
     "RelationRecord",
     "Rows",
     "SpaceRecord",
     "Store",
+    "StoreClosed",
+    "StoredHeads",
     "TooOld",
     "Transaction",
     "Vectors",
+    "VersionRecord",
+    "WriteFailed",
 ]
 
 
-class Queries(VocabularyQueries, KeptQueries, PredictionQueries, FeedbackQueries, Protocol):
+class Queries(
+    VocabularyQueries,
+    KeptQueries,
+    PredictionQueries,
+    FeedbackQueries,
+    ModelQueries,
+    DatasetQueries,
+    Protocol,
+):
     """Reads. Each sees everything committed before it began. `offset`/`limit` are counts of rows."""
 
     def setting(self, name: str) -> str | None:
@@ -218,7 +257,16 @@ class Queries(VocabularyQueries, KeptQueries, PredictionQueries, FeedbackQueries
         ...
 
 
-class Transaction(Queries, VocabularyWrites, KeptWrites, PredictionWrites, FeedbackWrites, Protocol):
+class Transaction(
+    Queries,
+    VocabularyWrites,
+    KeptWrites,
+    PredictionWrites,
+    FeedbackWrites,
+    ModelWrites,
+    DatasetWrites,
+    Protocol,
+):
     """Writes, all or nothing per op. Rows given out by reserve_* must be used in the same op or are skipped.
 
     A row that should exist in the app and does not (any more) raises Missing: what was read before the op may have been
@@ -346,6 +394,11 @@ class Store(Protocol):
         """Reads on this thread's own connection."""
         ...
 
+    def snapshot(self) -> AbstractContextManager[Queries]:
+        """Reads that all see what was committed when the first of them began. For the thread that enters it, and
+        for seconds: the log cannot be folded into the file meanwhile."""
+        ...
+
     def write(self, op: Callable[[Transaction], T]) -> T:
         """Runs `op` on the writer thread in its own savepoint; returns its value once it is durable and every
         subscriber has applied its change. An exception rolls back this op alone and is raised here. WriteFailed
@@ -373,27 +426,3 @@ class Store(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-class Duplicate(Exception):
-    """An id that is taken. `args[0]` is the id."""
-
-
-class Missing(Exception):
-    """A row that must exist in the app and does not. `args[0]` says which."""
-
-
-class WriteFailed(Exception):
-    """The disk refused a write (full, read-only, broken): nothing of the op was kept. `args[0]` says why."""
-
-
-class StoreClosed(Exception):
-    """The store was closed; the op was not run."""
-
-
-class Corrupt(Exception):
-    """A row that fails its checksum. `args[0]` says which."""
-
-
-class TooOld(Exception):
-    """The change feed no longer reaches back that far."""

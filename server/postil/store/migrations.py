@@ -258,3 +258,60 @@ def m0009_feedback(database: Database) -> None:
     database.execute(
         "CREATE TABLE feedback_marks (app INTEGER PRIMARY KEY, last INTEGER NOT NULL, erased INTEGER NOT NULL) STRICT"
     )
+
+
+@migrations()
+def m0010_models(database: Database) -> None:
+    """Models that people train, with their versions. What a version learned lies apart from what it is, and so does
+    what it learned from: listings read neither. Heads are found by concept, the newest version first."""
+    database.execute(
+        "CREATE TABLE models (row INTEGER PRIMARY KEY AUTOINCREMENT, app INTEGER NOT NULL, id TEXT NOT NULL,"
+        " message BLOB NOT NULL) STRICT"
+    )
+    database.execute("CREATE UNIQUE INDEX models_id ON models(app, id)")
+    database.execute(
+        "CREATE TABLE model_versions (row INTEGER PRIMARY KEY AUTOINCREMENT, app INTEGER NOT NULL,"
+        " model INTEGER NOT NULL, id TEXT NOT NULL, status INTEGER NOT NULL, message BLOB NOT NULL) STRICT"
+    )
+    database.execute("CREATE UNIQUE INDEX model_versions_id ON model_versions(app, id)")
+    database.execute("CREATE INDEX model_versions_listed ON model_versions(model)")
+    database.execute("CREATE INDEX model_versions_waiting ON model_versions(row) WHERE status IN (21101, 21103)")
+    database.execute(
+        "CREATE TABLE model_heads (version INTEGER PRIMARY KEY, space INTEGER NOT NULL, concepts INTEGER NOT NULL,"
+        " dim INTEGER NOT NULL, exclusive INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL) STRICT"
+    )
+    database.execute(
+        "CREATE TABLE model_concepts (app INTEGER NOT NULL, concept TEXT NOT NULL, version INTEGER NOT NULL,"
+        " place INTEGER NOT NULL, PRIMARY KEY (app, concept, version)) STRICT, WITHOUT ROWID"
+    )
+    database.execute("CREATE INDEX model_concepts_version ON model_concepts(version)")
+    database.execute(
+        "CREATE TABLE model_examples (version INTEGER PRIMARY KEY, space INTEGER NOT NULL, sequence INTEGER NOT NULL,"
+        " seed INTEGER NOT NULL, count INTEGER NOT NULL, concepts INTEGER NOT NULL, crc INTEGER NOT NULL,"
+        " data BLOB NOT NULL) STRICT"
+    )
+
+
+@migrations()
+def m0012_datasets(database: Database) -> None:
+    """Named sets of inputs, and frozen copies of them. A part holds so many inputs of a version, in order."""
+    database.execute(
+        "CREATE TABLE datasets (row INTEGER PRIMARY KEY AUTOINCREMENT, app INTEGER NOT NULL, id TEXT NOT NULL,"
+        " edition INTEGER NOT NULL, message BLOB NOT NULL) STRICT"
+    )
+    database.execute("CREATE UNIQUE INDEX datasets_id ON datasets(app, id)")
+    database.execute(
+        "CREATE TABLE dataset_inputs (dataset INTEGER NOT NULL, input INTEGER NOT NULL, added_us INTEGER NOT NULL,"
+        " PRIMARY KEY (dataset, input)) STRICT, WITHOUT ROWID"
+    )
+    database.execute("CREATE INDEX dataset_inputs_input ON dataset_inputs(input)")
+    database.execute(
+        "CREATE TABLE dataset_versions (row INTEGER PRIMARY KEY AUTOINCREMENT, dataset INTEGER NOT NULL,"
+        " id TEXT NOT NULL, message BLOB NOT NULL) STRICT"
+    )
+    database.execute("CREATE UNIQUE INDEX dataset_versions_id ON dataset_versions(dataset, id)")
+    database.execute(
+        "CREATE TABLE dataset_version_parts (row INTEGER PRIMARY KEY, version INTEGER NOT NULL, part INTEGER NOT NULL,"
+        " inputs INTEGER NOT NULL, content BLOB NOT NULL) STRICT"
+    )
+    database.execute("CREATE UNIQUE INDEX dataset_version_parts_number ON dataset_version_parts(version, part)")

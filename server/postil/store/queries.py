@@ -5,16 +5,20 @@ from __future__ import annotations
 import sqlite3
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from postil.store.base import StoreClosed
 from postil.store.feed import CHUNK_CHANGES, ChangeRow
 from postil.store.queries_annotations import AnnotationQueries
 from postil.store.queries_concepts import ConceptQueries
+from postil.store.queries_datasets import DatasetRows
 from postil.store.queries_facts import FactQueries
 from postil.store.queries_feedback import FeedbackRows
 from postil.store.queries_inputs import InputQueries
 from postil.store.queries_kept import KeptRows
+from postil.store.queries_models import ModelRows
 from postil.store.queries_predictions import PredictionRows
 from postil.store.queries_vectors import VectorQueries
 from postil.store.queries_vocabulary import VocabularyRows
@@ -31,6 +35,8 @@ class SqliteQueries(
     KeptRows,
     PredictionRows,
     FeedbackRows,
+    ModelRows,
+    DatasetRows,
 ):
     """`base.Queries` over one connection. Used by one thread at a time."""
 
@@ -84,6 +90,13 @@ class Readers:
             weakref.finalize(reader, connection.close)
             self._open.add(reader)
             return reader
+
+    @contextmanager
+    def snapshot(self) -> Iterator[SqliteQueries]:
+        """Reads in one transaction, over a connection of their own."""
+        with closing(connect(self._path, writer=False)) as connection:
+            connection.execute("BEGIN")
+            yield SqliteQueries(connection)
 
     def __len__(self) -> int:
         """Connections now open."""

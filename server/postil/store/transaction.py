@@ -12,9 +12,11 @@ from postil.store.queries import SqliteQueries
 from postil.store.sql import distinct_ints, select_in
 from postil.store.writes_annotations import AnnotationWrites
 from postil.store.writes_concepts import ConceptWrites
+from postil.store.writes_datasets import DatasetRowWrites
 from postil.store.writes_feedback import FeedbackRowWrites
 from postil.store.writes_inputs import InputWrites
 from postil.store.writes_kept import KeptRowWrites
+from postil.store.writes_models import ModelRowWrites
 from postil.store.writes_predictions import PredictionRowWrites
 from postil.store.writes_vectors import VectorWrites
 from postil.store.writes_vocabulary import VocabularyRowWrites
@@ -29,6 +31,8 @@ class SqliteTransaction(
     KeptRowWrites,
     FeedbackRowWrites,
     PredictionRowWrites,
+    ModelRowWrites,
+    DatasetRowWrites,
     SqliteQueries,
 ):
     """`base.Transaction`: reads see what the op has written so far."""

@@ -6,19 +6,16 @@ Rows stream through: memory does not grow with the store.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from postil.store.blobs import FileBlobs
+from postil.store.blobs import FileBlobs, intact
+from postil.store.layout import BLOBS, DATABASE
 from postil.store.queries_vectors import ROW_BITS, ROW_MASK
 from postil.store.sql import connect
-from postil.store.sqlite import BLOBS, DATABASE
-
-_READ_BYTES = 1 << 20
 
 # What must not be found: a sentence with a place for each column, and the query that looks for it.
 _RULES = (
@@ -103,6 +100,20 @@ _RULES = (
         ),
     ),
     (
+        "Model version {} is of model {}, which its app does not have.",
+        (
+            "SELECT v.row, v.model FROM model_versions v LEFT JOIN models m ON m.row = v.model"
+            " WHERE m.row IS NULL OR m.app <> v.app"
+        ),
+    ),
+    (
+        "Heads are kept for model version {}, which does not exist, or is of another app than their space.",
+        (
+            "SELECT h.version FROM model_heads h LEFT JOIN model_versions v ON v.row = h.version"
+            " LEFT JOIN spaces s ON s.row = h.space WHERE v.row IS NULL OR s.row IS NULL OR s.app <> v.app"
+        ),
+    ),
+    (
         "Blob {} is kept for input {}, which does not exist.",
         "SELECT digest, input FROM blob_refs WHERE input NOT IN (SELECT row FROM inputs)",
     ),
@@ -179,13 +190,5 @@ def _blobs(connection: sqlite3.Connection, blobs: FileBlobs) -> Iterator[str]:
         path = blobs.path(digest)
         if path is None:
             yield f"Blob {digest} is missing; input {kept_for} refers to it."
-        elif _digest(path) != digest:
+        elif not intact(path, digest):
             yield f"Blob {digest} has other content than it was put with; input {kept_for} refers to it."
-
-
-def _digest(path: Path) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            sha.update(block)
-    return sha.hexdigest()

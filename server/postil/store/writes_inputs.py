@@ -13,6 +13,7 @@ from postil.store.feed import Effects
 from postil.store.queries_inputs import InputQueries
 from postil.store.queries_vectors import ROW_BITS, ROW_MASK
 from postil.store.sql import as_json, distinct_ints, insert_rows, run_in, select_in
+from postil.store.writes_datasets import ERASE_DATASETS
 
 _JOB_COLUMN = {30000: "success", 30001: "pending", 30003: "in_progress"}  # StatusCode.INPUT_*; all others failed
 _WAITING = ("pending", "in_progress")
@@ -57,6 +58,7 @@ class InputWrites(InputQueries):
             self._connection.execute("DELETE FROM vectors WHERE key BETWEEN ? AND ?", (base, base | ROW_MASK))
         for statement in (
             "DELETE FROM labels WHERE concept IN (SELECT row FROM concepts WHERE app = ?)",
+            *(statement.format("IN (SELECT row FROM datasets WHERE app = ?)") for statement in ERASE_DATASETS),
             "DELETE FROM blob_refs WHERE input IN (SELECT row FROM inputs WHERE app = ?)",
             "DELETE FROM annotations WHERE app = ?",
             "DELETE FROM model_annotations WHERE app = ?",
@@ -70,6 +72,11 @@ class InputWrites(InputQueries):
             "DELETE FROM searches_run WHERE app = ?",
             "DELETE FROM feedback WHERE app = ?",
             "DELETE FROM feedback_marks WHERE app = ?",
+            "DELETE FROM model_heads WHERE version IN (SELECT row FROM model_versions WHERE app = ?)",
+            "DELETE FROM model_examples WHERE version IN (SELECT row FROM model_versions WHERE app = ?)",
+            "DELETE FROM model_concepts WHERE app = ?",
+            "DELETE FROM model_versions WHERE app = ?",
+            "DELETE FROM models WHERE app = ?",
             "DELETE FROM concepts WHERE app = ?",
             "DELETE FROM spaces WHERE app = ?",
             "DELETE FROM apps WHERE row = ?",
@@ -162,6 +169,7 @@ class InputWrites(InputQueries):
         predicted = select_in(self._connection, "SELECT row FROM model_annotations WHERE input IN ({})", mine)
         erase_predictions(self._connection, distinct_ints(chain.from_iterable(predicted)))
         run_in(self._connection, "DELETE FROM blob_refs WHERE input IN ({})", mine)
+        run_in(self._connection, "DELETE FROM dataset_inputs WHERE input IN ({})", mine)
         run_in(self._connection, "DELETE FROM inputs WHERE row IN ({})", mine)
 
     def put_job(self, app: int, job_id: str) -> None:
