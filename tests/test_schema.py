@@ -75,9 +75,12 @@ LEFT_OUT = {
 # What is ours alone. A name that is here must not be in the mirrored schema.
 OUR_FIELDS = {  # in mirrored messages
     "App.learning",
+    "DeleteInputsRequest.delete_all",
     "Embedding.space",
     "Hit.learned",
+    "Key.token",
     "MultiDatasetInputResponse.added",
+    "ModelQuery.type",
     "MultiSearchResponse.debug",
     "Query.expand_hyponyms",
     "Search.debug",

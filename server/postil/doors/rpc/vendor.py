@@ -22,6 +22,7 @@ NOUNS = (
     "Concepts",
     "Feedback",
     "Inputs",
+    "Keys",
     "Models",
     "Searches",
     "StatusCodes",
