@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from google.protobuf.struct_pb2 import Struct, Value
 from pyroaring import BitMap
 
-from postil.index import rowsets
+from postil.index import checkpoint, rowsets
 from postil.index.catalogs import Catalogs
 from postil.index.marks import METADATA, contains_object, has_lists, json_tokens, present
 from postil.index.postings import Postings
@@ -105,15 +107,152 @@ def test_a_catalog_that_starts_later_holds_the_same(tmp_path: Path) -> None:
     world.store.close()
 
 
+def opened(world: World, folder: Path, schema: str = "1") -> Catalogs:
+    catalogs = Catalogs(world.store, folder, schema)
+    catalogs.start()
+    held(catalogs, world)
+    return catalogs
+
+
+def sources(catalogs: Catalogs) -> list[str]:
+    """Where each start took the catalog from."""
+    found: list[str] = []
+    read = catalogs._open
+    catalogs._open = lambda joined: found.append(read(joined)) or found[-1]  # type: ignore[method-assign,func-returns-value]
+    catalogs.start()
+    catalogs._ready.wait(60)
+    return found
+
+
+def varied(folder: Path) -> World:
+    """A world with labels, regions, metadata, a deletion and two apps."""
+    world = World(folder)
+    for i in range(30):
+        world.add(f"i{i}", [1.0, i], {"cat": i % 2})
+    world.region("i3", None, {"dog": 1})
+    world.region("i3", [2.0, 2.0], {"dog": 1, "cat": 0})
+    found = world.store.read().input(world.app.row, "i4")
+    assert found is not None
+    world.store.write(lambda tx: tx.delete_inputs(world.app.row, [found.row]))
+    world.add("elsewhere", None, {"cat": 1}, app=world.new_app("other"))
+    return world
+
+
+def test_a_checkpoint_and_the_feed_give_what_the_rows_give(tmp_path: Path) -> None:
+    world = varied(tmp_path / "data")
+    opened(world, tmp_path).close()
+    assert (tmp_path / checkpoint.FILE).exists()
+    world.add("later", [3.0, 3.0], {"dog": 1})
+    world.region("i5", None, {"dog": 0})
+    found = world.store.read().input(world.app.row, "i6")
+    assert found is not None
+    world.store.write(lambda tx: tx.delete_inputs(world.app.row, [found.row]))
+    later = Catalogs(world.store, tmp_path, "1")
+    assert sources(later) == ["checkpoint"]
+    assert held(later, world) == held(world.catalogs, world)
+    with later.hold(world.app.row) as one, world.catalogs.hold(world.app.row) as other:
+        assert one._marks == {mark: rows for mark, rows in other._marks.items() if rows or mark in one._marks}
+        every = np.array(other.all.to_array(), np.int64)
+        assert one.level_of(every).tolist() == other.level_of(every).tolist()
+        assert [one.members(row).tolist() for row in every] == [other.members(row).tolist() for row in every]
+    world.region("i7", None, {"dog": 1})  # goes on from what was read back
+    assert held(later, world) == held(world.catalogs, world)
+    later.close()
+    world.store.close()
+
+
+def test_a_checkpoint_in_doubt_is_not_used(tmp_path: Path) -> None:
+    world = varied(tmp_path / "data")
+    path = tmp_path / checkpoint.FILE
+
+    def refused(schema: str = "1") -> None:
+        later = Catalogs(world.store, tmp_path, schema)
+        assert sources(later) == ["rows"]
+        assert held(later, world) == held(world.catalogs, world)
+        later.close()
+
+    opened(world, tmp_path).close()
+    good = path.read_bytes()
+    for at in (0, len(good) // 2, len(good) - 1):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        refused()
+    for length in (0, 20, len(good) - 1):
+        path.write_bytes(good[:length])
+        refused()
+    path.write_bytes(good)
+    refused(schema="2")
+    head, body = good.split(b"\n", 1)
+    for fault in (
+        {"store": "another"},
+        {"code": "older"},
+        {"applied": 1 << 40},
+        {"sets": 7},
+        {"columns": [1 << 40] * 11},
+    ):
+        changed = json.dumps({**json.loads(head), **fault}).encode() + b"\n" + body[:-32]
+        path.write_bytes(changed + hashlib.sha256(changed).digest())
+        refused()
+    world.store.close()
+
+
+def test_a_checkpoint_of_rows_that_were_put_back_from_a_copy_is_not_used(tmp_path: Path) -> None:
+    world = varied(tmp_path / "data")
+    opened(world, tmp_path).close()
+    world.store.close()
+    other = varied(tmp_path / "other")  # as many changes, other times
+    head, body = (tmp_path / checkpoint.FILE).read_bytes().split(b"\n", 1)
+    changed = json.dumps({**json.loads(head), "store": other.store.identity}).encode() + b"\n" + body[:-32]
+    (tmp_path / checkpoint.FILE).write_bytes(changed + hashlib.sha256(changed).digest())
+    later = Catalogs(other.store, tmp_path, "1")
+    assert sources(later) == ["rows"]
+    assert held(later, other) == held(other.catalogs, other)
+    later.close()
+    other.store.close()
+
+
+def test_changes_that_were_trimmed_are_read_from_rows(tmp_path: Path) -> None:
+    world = varied(tmp_path / "data")
+    opened(world, tmp_path).close()
+    world.add("later", None, {"dog": 1})
+    world.store.trim_changes(world.store.committed)
+    later = Catalogs(world.store, tmp_path, "1")
+    sources(later)
+    assert held(later, world) == held(world.catalogs, world)
+    later.close()
+    world.store.close()
+
+
+def test_many_changes_are_taken_together(tmp_path: Path) -> None:
+    world = World(tmp_path / "data")
+    together = Catalogs(world.store)
+    together.start()
+    held(together, world)
+    taken: list[int] = []
+    take = together._take
+    together._take = lambda changes: taken.append(len(changes)) or take(changes)  # type: ignore[method-assign,func-returns-value]
+    with together.hold(world.app.row):  # so that nobody else takes them meanwhile
+        for i in range(20):
+            world.add(f"i{i}", [1.0, 2.0], {"cat": i % 2})
+        world.region("i1", [1.0, 1.0], {"dog": 1})
+        found = world.store.read().input(world.app.row, "i1")
+        assert found is not None
+        world.store.write(lambda tx: tx.delete_inputs(world.app.row, [found.row]))
+    assert held(together, world) == held(world.catalogs, world)
+    assert sum(taken) == 22
+    assert max(taken) == 22
+    world.store.close()
+
+
 def test_a_change_that_was_missed_is_read_from_the_store(tmp_path: Path) -> None:
     world = World(tmp_path / "data")
     missed = Catalogs(world.store)
     changes: list[Change] = []
     missed.start()
     world.add("first", None, {"cat": 1})
-    take, missed._take = missed._take, changes.append  # type: ignore[method-assign,assignment]
+    held(missed, world)
+    world.store._writer._consumers[-1] = changes.append
     world.add("lost", None, {"cat": 1})
-    missed._take = take  # type: ignore[method-assign]
+    world.store._writer._consumers[-1] = missed.apply
     world.region("lost", None, {"cat": 1})
     assert len(changes) == 1
     assert held(missed, world) == held(world.catalogs, world)
@@ -127,8 +266,8 @@ def test_a_change_that_could_not_be_taken_is_made_up_for(tmp_path: Path) -> None
     world.add("first", None, {"cat": 1})
     assert held(failing, world) == held(world.catalogs, world)
 
-    def fail(change: Change) -> None:
-        raise RuntimeError(change.seq)
+    def fail(changes: list[Change]) -> None:
+        raise RuntimeError(changes)
 
     take, failing._take = failing._take, fail  # type: ignore[method-assign]
     world.add("second", None, {"cat": 1})

@@ -147,6 +147,19 @@ class AppCatalog:
         self._unmark(mine)
         self.all.difference_update(BitMap(mine))
 
+    # keeping, see `checkpoint.py`
+
+    def parts(self) -> tuple[BitMap, dict[Mark, BitMap], Postings, Postings]:
+        """(all, marks, tokens, members). Not to be changed."""
+        return self.all, self._marks, self._tokens, self._members
+
+    def restore(
+        self, every: BitMap, sets: dict[Mark, BitMap], tokens: Postings, members: Postings, revectored: int
+    ) -> None:
+        """Puts back what `parts` gave."""
+        self.all, self._marks, self._tokens, self._members = every, sets, tokens, members
+        self.revectored = revectored
+
     # reading; what is returned is the caller's, except where it says so
 
     def marked(self, mark: Mark) -> BitMap:

@@ -6,6 +6,7 @@ a row keeps the number of its set.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -92,6 +93,25 @@ class Columns:
     def members(self, number: int) -> tuple[Mark, ...]:
         """The marks of a set."""
         return self._sets[number]
+
+    def arrays(self) -> list[tuple[str, NDArray[Any]]]:
+        """(name, array), always in this order."""
+        return [(name, getattr(self, name)) for name in (*self._BY_ROW, "levels_by_input")]
+
+    def sets(self) -> list[tuple[Mark, ...]]:
+        """The sets of marks by number. Copied."""
+        return self._sets.copy()
+
+    def restore(self, arrays: Sequence[NDArray[Any]], sets: list[tuple[Mark, ...]]) -> None:
+        """Puts back what `arrays` and `sets` gave. Raises ValueError when it does not fit together."""
+        by_row = arrays[:-1]
+        if len({len(array) for array in by_row}) != 1 or not sets or sets[0]:
+            raise ValueError("the columns do not fit together")
+        for (name, _), array in zip(self.arrays(), arrays, strict=True):
+            setattr(self, name, array)
+        self.size = len(by_row[0])
+        self._sets = sets
+        self._numbers = {marks: number for number, marks in enumerate(sets)}
 
     @property
     def nbytes(self) -> int:

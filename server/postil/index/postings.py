@@ -9,6 +9,7 @@ One writer at a time; a reader must not overlap with it (see `catalog.py`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,18 +22,29 @@ _FIRST = 64  # pairs that a tail has room for at first
 _TAIL = 4096  # pairs that are scanned before they are sorted into a run
 
 
-class _Run(NamedTuple):
+class Run(NamedTuple):
+    """Pairs that do not change any more."""
+
     tokens: Tokens  # ascending
     rows: Words
     epochs: Words
 
 
 class Postings:
-    """Finds the rows of a token."""
+    """Finds the rows of a token.
 
-    def __init__(self) -> None:
-        self._runs: list[_Run] = []
+    Args:
+        runs: As `runs` gave them.
+    """
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        self._runs: list[Run] = []
         self._open(_FIRST)
+        for run in runs:
+            if len(run.rows) < _TAIL:
+                self.add(*run)
+            else:
+                self._runs.append(run)
 
     def _open(self, capacity: int) -> None:
         """An empty tail."""
@@ -48,6 +60,12 @@ class Postings:
     def nbytes(self) -> int:
         """Bytes of the pairs kept."""
         return 16 * (len(self._rows) + sum(len(run.rows) for run in self._runs))
+
+    def runs(self) -> list[Run]:
+        """All pairs; what is returned does not change when others are added."""
+        here = slice(self._count)
+        tail = Run(self._tokens[here].copy(), self._rows[here].copy(), self._epochs[here].copy())
+        return [*self._runs, tail] if self._count else self._runs.copy()
 
     def add(self, tokens: Tokens, rows: Words, epochs: Words) -> None:
         """Adds pairs [n]."""
@@ -80,13 +98,13 @@ class Postings:
 
     def _seal(self) -> None:
         """Sorts the tail into a run, and merges runs until each is at least twice the next."""
-        self._runs.append(_sorted(_Run(self._tokens, self._rows, self._epochs)))
+        self._runs.append(_sorted(Run(self._tokens, self._rows, self._epochs)))
         self._open(_TAIL)
         while len(self._runs) > 1 and len(self._runs[-2].rows) < 2 * len(self._runs[-1].rows):
             last, before = self._runs.pop(), self._runs.pop()
             self._runs.append(
                 _sorted(
-                    _Run(
+                    Run(
                         np.concatenate([before.tokens, last.tokens]),
                         np.concatenate([before.rows, last.rows]),
                         np.concatenate([before.epochs, last.epochs]),
@@ -111,6 +129,6 @@ class Postings:
         return found if bool((found[1:] > found[:-1]).all()) else np.unique(found)
 
 
-def _sorted(run: _Run) -> _Run:
+def _sorted(run: Run) -> Run:
     order = np.argsort(run.tokens, kind="stable")
-    return _Run(run.tokens[order], run.rows[order], run.epochs[order])
+    return Run(run.tokens[order], run.rows[order], run.epochs[order])

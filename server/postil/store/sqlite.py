@@ -15,7 +15,7 @@ from postil.store import feed
 from postil.store.base import Change, Queries, Transaction
 from postil.store.blobs import FileBlobs
 from postil.store.lock import DirectoryLock
-from postil.store.migrations import migrate
+from postil.store.migrations import migrate, migrations
 from postil.store.queries import Readers
 from postil.store.transaction import SqliteTransaction
 from postil.store.writer import KEEP_CHANGES, GroupWriter
@@ -57,6 +57,11 @@ class SqliteStore:
     @property
     def identity(self) -> str:
         return self._identity
+
+    @property
+    def schema(self) -> str:
+        """The newest step of the schema: what is derived from rows of another one must be derived again."""
+        return str(migrations._migrations[-1].name)  # noqa: SLF001 - no public list of all steps
 
     @property
     def committed(self) -> int:
