@@ -68,7 +68,6 @@ from postil.doors.rpc.workflows import WorkflowsServicer
 from postil.embed.onnx_model import UserModel
 from postil.embed.packaged import Unusable
 from postil.embed.registry import ModelRegistry
-from postil.index import checkpoint
 from postil.index.base import Plan
 from postil.index.catalogs import Catalogs
 from postil.index.files import MANIFEST, Damaged, Folder
@@ -144,7 +143,7 @@ class App:
         on_stop(index.close)
         hosting = Hosting(config.public_url or f"http://{http_at}")
         rehost(store, hosting)
-        catalogs = Catalogs(store, config.data_dir / INDEX, store.schema)
+        catalogs = Catalogs(store)
         on_stop(catalogs.close)
         dispatcher = self._dispatcher(store, index, catalogs, hosting)
         grpc = rpc.build(dispatcher, methods.table(), self._limits())
@@ -195,12 +194,13 @@ class App:
         workflows = Workflows(store, public)
         models = Models(store, public)
         feedbacks = Feedbacks(store, search_log, outputs, searches.trail, learning, models)
+        room = partial(index.wait_below, _PRESSURE)
         servicers = [
             AnnotationsServicer(Annotations(store, embedders, hosting, opening)),
             AppsServicer(apps, access),
             ConceptsServicer(Concepts(store), ConceptLanguages(store), Relations(store), KnowledgeGraphs(store)),
             FeedbackServicer(feedbacks, Quality(store, index, learning)),
-            InputsServicer(Inputs(store, intake, processing.wake, partial(index.wait_below, _PRESSURE))),
+            InputsServicer(Inputs(store, intake, processing.wake, room, delete_all=config.delete_all)),
             ModelsServicer(models, predicting),
             SearchesServicer(SearchCalls(searches, saved, search_log), saved, AnnotationFilters(store)),
             StatusCodesServicer(StatusCodes()),
@@ -258,10 +258,6 @@ def verify_directory(data_dir: Path) -> Iterator[str]:
 
 
 def _verify_index_files(path: Path) -> Iterator[str]:
-    try:
-        checkpoint.verify(path)
-    except Damaged as error:
-        yield f"The catalog of filters is damaged: {error}. The next start reads it again from rows."
     for manifest in sorted(path.glob(f"*/{MANIFEST}")):
         folder = Folder(manifest.parent)
         try:

@@ -144,11 +144,16 @@ class Config:
     fetch_allow: tuple[Network, ...] = _setting(
         (), _network, "Private or loopback network that input URLs may point into. Repeatable.", "CIDR", many=True
     )
+    delete_all: bool = _setting(
+        default=False, parse=_flag, text="Obey delete_all of older clients, which deletes all inputs of an app at once."
+    )
     threads: int = _setting(32, _count(1, 1024), "Reads, and as many writes, worked on at once; others wait.", "N")
     max_calls: int = _setting(512, _count(1, 1_000_000), "Calls accepted at once, waiting ones included.", "N")
     max_message_mb: int = _setting(256, _count(1, 2047), "Largest request or response, in MiB.", "MIB")
     max_inflight_mb: int = _setting(1024, _count(1, 1_000_000), "Requests worked on at once, in MiB together.", "MIB")
     embed_threads: int = _setting(0, _count(0, 256), "Threads that embed; 0: as many as there are cores.", "N")
+    decoders: int = _setting(0, _count(0, 256), "Processes that decode pictures; 0: as many as there are cores.", "N")
+    decoder_memory_mb: int = _setting(2048, _count(64, 1_000_000), "Memory for decoding one picture, in MiB.", "MIB")
     models: Path | None = _setting(
         None, _file, "TOML file with a [[model]] table for each ONNX encoder of your own.", "FILE"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from postil.core import feedback_checks, ids, pages, statuses
+from postil.core import feedback_checks, ids, older_models, pages, statuses
 from postil.core.call import Call
 from postil.core.feedback_labels import Pending
 from postil.core.learning import Learning
@@ -51,9 +51,6 @@ _REQUESTS: dict[str, type[PostAnnotationsSearchesRequest | PostInputsSearchesReq
 _ERASED = 10_000  # of one person, deleted in one op
 
 FindTrail = Callable[[Call, Request], Trail | None]
-
-# Models of the vendor's that published samples send feedback on. A prediction may have been made elsewhere.
-ELSEWHERE = frozenset({"c443119bf2ed4da98487520d01a0b1e3"})  # logos
 
 
 class Feedbacks:
@@ -143,7 +140,7 @@ class Feedbacks:
         return BaseResponse(status=_ok())
 
     def _check_model(self, call: Call, request: PostModelFeedbackRequest) -> None:
-        if request.model_id in ELSEWHERE:
+        if older_models.absent(request.model_id):  # the prediction was made elsewhere, by whatever version
             return
         try:
             self._models.get(call, GetModelRequest(model_id=request.model_id, version_id=request.version_id))

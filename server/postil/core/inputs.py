@@ -35,6 +35,7 @@ from postil.v1.status_pb2 import BaseResponse
 
 MAX_IDS = 128
 _STREAM_PAGE = 20
+_DELETED = 500  # inputs deleted in one op when all are
 
 _ONE_STATUS = wire.key(SingleInputResponse.DESCRIPTOR, "status")
 _ONE_INPUT = wire.key(SingleInputResponse.DESCRIPTOR, "input")
@@ -50,9 +51,19 @@ class Inputs:
         intake: Takes their media in.
         wake: Tells the workers that inputs are pending.
         room: Waits until the index can take more, at most so many seconds.
+        delete_all: One call may delete all inputs of an app.
     """
 
-    def __init__(self, store: Store, intake: Intake, wake: Callable[[], None], room: Callable[[float], object]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        intake: Intake,
+        wake: Callable[[], None],
+        room: Callable[[float], object],
+        *,
+        delete_all: bool = False,
+    ) -> None:
+        self._may_delete_all = delete_all
         self._store = store
         self._adding = Adding(store, intake, wake, room)
         self._patches = InputPatches(store)
@@ -106,12 +117,32 @@ class Inputs:
         return self._delete(call, [request.input_id])
 
     def delete_many(self, call: Call, request: DeleteInputsRequest) -> BaseResponse:
-        """DeleteInputs: 1 to 128 ids; those that are not there are passed over."""
+        """DeleteInputs: 1 to 128 ids, those that are not there are passed over; or all, where that is allowed."""
+        if request.delete_all:
+            return self._delete_all(call, request)
         if not 1 <= len(request.ids) <= MAX_IDS:
             raise Failure(
                 StatusCode.INPUT_INVALID_ARGUMENT, f"ids holds {len(request.ids)} ids; send 1 to {MAX_IDS} in one call"
             )
         return self._delete(call, request.ids)
+
+    def _delete_all(self, call: Call, request: DeleteInputsRequest) -> BaseResponse:
+        if not self._may_delete_all:
+            raise Failure(
+                StatusCode.INPUT_INVALID_ARGUMENT,
+                "delete_all is not obeyed by this server: name inputs in ids, or start it with --delete-all.",
+            )
+        if request.ids:
+            raise Failure(StatusCode.INPUT_INVALID_ARGUMENT, "Give either ids or delete_all.")
+
+        def run(tx: Transaction) -> bool:
+            found = tx.stream_inputs(call.app.row, "", by_id=False, descending=False, limit=_DELETED)
+            tx.delete_inputs(call.app.row, [record.row for record in found])
+            return len(found) == _DELETED
+
+        while self._store.write(run):  # other writes pass in between
+            pass
+        return BaseResponse()
 
     def _delete(self, call: Call, input_ids: Sequence[str]) -> BaseResponse:
         def run(tx: Transaction) -> None:

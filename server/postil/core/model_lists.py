@@ -9,7 +9,7 @@ from typing import Any
 from postil.core import model_cards, pages
 from postil.errors import Failure
 from postil.v1.common_pb2 import Visibility
-from postil.v1.model_pb2 import Model
+from postil.v1.model_pb2 import Model, ModelType
 from postil.v1.model_service_pb2 import ListModelsRequest
 from postil.v1.status_code_pb2 import StatusCode
 
@@ -26,6 +26,7 @@ _ORDERS: dict[str, Callable[[Model], Any]] = {
     "sort_by_modified_at": lambda model: model.modified_at.ToMicroseconds(),
 }
 _TYPES = {one.id: one for one in model_cards.TYPES}
+_UNLISTED = ModelType()  # of a model that is known by name only
 
 
 def page(models: Iterable[Model], user_id: str, request: ListModelsRequest) -> Sequence[Model]:
@@ -62,7 +63,7 @@ def _check(request: ListModelsRequest) -> None:
 
 
 def _matches(model: Model, user_id: str, request: ListModelsRequest) -> bool:
-    described, kind = f"{model.id}\n{model.name}\n{model.description}", _TYPES[model.model_type_id]
+    described, kind = f"{model.id}\n{model.name}\n{model.description}", _TYPES.get(model.model_type_id, _UNLISTED)
     return (
         request.model_type_id in {"", model.model_type_id}
         and (not request.model_version_ids or model.model_version.id in request.model_version_ids)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from postil.core import ids, model_cards, model_lists, pages, predictions, statuses
+from postil.core import ids, model_cards, model_lists, older_models, pages, predictions, statuses
 from postil.core.call import Call
 from postil.core.public_models import PublicModels
 from postil.embed import general
@@ -49,7 +49,9 @@ class Models:
         return MultiModelResponse(status=_ok(), models=model_lists.page([*own, *public], call.user_id, request))
 
     def get(self, call: Call, request: GetModelRequest) -> SingleModelResponse:
-        """A model by its id, its version id, or an id under which old clients know it; the app's own come first.
+        """A model by its id, its version id, or as old clients know it, also when it is only known by name.
+
+        The app's own come first.
 
         Raises:
             Failure: CONN_DOES_NOT_EXIST when there is none, or not in the version asked for.
@@ -81,11 +83,16 @@ class Models:
         return SingleModelVersionResponse(status=_ok(), model_version=model.model_version)
 
     def search(self, call: Call, request: PostModelsSearchesRequest) -> MultiModelResponse:
-        """Models whose name or id matches `model_query.name`, the app's own first, then the public ones."""
+        """Models whose name or id matches `model_query.name`: the app's own, then the public ones.
+
+        A name that a public model had counts, too, and finds those that are known by name only.
+        """
         query = request.model_query
         wanted = ListModelsRequest(name=query.name, model_type_id=query.model_type_id)
         wanted.page, wanted.per_page = request.pagination.page, request.pagination.per_page
-        return self.list(call, wanted)
+        models = [*self._own(call), *self._public(), *(older_models.cards() if query.name else ())]
+        found = older_models.matching(models, query.name, query.type)
+        return MultiModelResponse(status=_ok(), models=model_lists.page(found, call.user_id, wanted))
 
     def output_info(self, call: Call, request: GetModelRequest) -> SingleModelResponse:
         """As `get`, with the concepts that the model knows in `output_info.data`."""
@@ -142,6 +149,9 @@ class Models:
                 return model
         public = self._public_models.find(model_id)
         if public is None:
+            absent = older_models.absent(model_id)
+            if absent is not None:
+                return older_models.card(absent)
             raise missing(
                 f"Model {ids.shown(model_id)} does not exist in this app or among the public models; "
                 "ListModels tells which there are."

@@ -333,6 +333,9 @@ class DeleteInputsRequest(google.protobuf.message.Message):
 
     USER_APP_ID_FIELD_NUMBER: builtins.int
     IDS_FIELD_NUMBER: builtins.int
+    DELETE_ALL_FIELD_NUMBER: builtins.int
+    delete_all: builtins.bool
+    """All inputs of the app, as older clients ask for it; no ids then. INPUT_INVALID_ARGUMENT unless configured."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
@@ -346,9 +349,10 @@ class DeleteInputsRequest(google.protobuf.message.Message):
         *,
         user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
         ids: collections.abc.Iterable[builtins.str] | None = ...,
+        delete_all: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ids", b"ids", "user_app_id", b"user_app_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["delete_all", b"delete_all", "ids", b"ids", "user_app_id", b"user_app_id"]) -> None: ...
 
 Global___DeleteInputsRequest: typing_extensions.TypeAlias = DeleteInputsRequest
 

@@ -151,6 +151,7 @@ class InputsServicer(object):
 
     def DeleteInputs(self, request, context):
         """Deletes up to 128 inputs with their annotations, vectors and media; done also for those that were not there.
+        With delete_all, if the server is configured to obey it, all of the app's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -328,7 +328,9 @@ class InputsStub(typing.Generic[_InputsPostInputsType, _InputsGetInputType, _Inp
     """Deletes one input with its annotations, vectors and media; done also when it was not there."""
 
     DeleteInputs: _InputsDeleteInputsType
-    """Deletes up to 128 inputs with their annotations, vectors and media; done also for those that were not there."""
+    """Deletes up to 128 inputs with their annotations, vectors and media; done also for those that were not there.
+    With delete_all, if the server is configured to obey it, all of the app's.
+    """
 
     ListInputsAddJobs: _InputsListInputsAddJobsType
     """Jobs, newest first."""
@@ -456,7 +458,9 @@ class InputsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.input_service_pb2.DeleteInputsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]:
-        """Deletes up to 128 inputs with their annotations, vectors and media; done also for those that were not there."""
+        """Deletes up to 128 inputs with their annotations, vectors and media; done also for those that were not there.
+        With delete_all, if the server is configured to obey it, all of the app's.
+        """
 
     @abc.abstractmethod
     def ListInputsAddJobs(

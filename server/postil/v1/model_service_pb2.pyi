@@ -409,17 +409,21 @@ class ModelQuery(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     MODEL_TYPE_ID_FIELD_NUMBER: builtins.int
+    TYPE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Pattern for the whole name, ignoring case; `*` stands for any run of characters."""
     model_type_id: builtins.str
     """Only models of this kind; empty: of any."""
+    type: builtins.str
+    """Only models of this kind as older clients call it: "concept", "embed", "color", "facedetect"…"""
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         model_type_id: builtins.str = ...,
+        type: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["model_type_id", b"model_type_id", "name", b"name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["model_type_id", b"model_type_id", "name", b"name", "type", b"type"]) -> None: ...
 
 Global___ModelQuery: typing_extensions.TypeAlias = ModelQuery
 

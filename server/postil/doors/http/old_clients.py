@@ -9,17 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from postil.core import older_models
 from postil.v1.status_code_pb2 import StatusCode
 
 _OLD = re.compile(r"(?:python|js|java|csharp|php|ruby|objc):[0-2](?:\.|$)", re.IGNORECASE)
-_TYPES = {
-    "visual-embedder": "embed",
-    "text-embedder": "embed",
-    "client-embedder": "embed",
-    "clusterer": "cluster",
-    "visual-detector": "detection",
-}
-_DEFAULT_TYPE = "concept"
 _NEVER = "1970-01-01T00:00:00Z"
 
 
@@ -50,6 +43,6 @@ def _complete(model: dict[str, Any]) -> None:
     version.setdefault("created_at", model["created_at"])
     version.setdefault("status", {"code": int(StatusCode.MODEL_TRAINED), "description": "Model trained successfully"})
     info = model.setdefault("output_info", {})
-    kind = _TYPES.get(model.get("model_type_id", ""), _DEFAULT_TYPE)
+    kind = older_models.kind(model.get("id", ""), model.get("model_type_id", ""))
     info.setdefault("type", kind)
     info.setdefault("type_ext", kind)
