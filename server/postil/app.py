@@ -68,6 +68,7 @@ from postil.doors.rpc.workflows import WorkflowsServicer
 from postil.embed.onnx_model import UserModel
 from postil.embed.packaged import Unusable
 from postil.embed.registry import ModelRegistry
+from postil.index import checkpoint
 from postil.index.base import Plan
 from postil.index.catalogs import Catalogs
 from postil.index.files import MANIFEST, Damaged, Folder
@@ -143,7 +144,7 @@ class App:
         on_stop(index.close)
         hosting = Hosting(config.public_url or f"http://{http_at}")
         rehost(store, hosting)
-        catalogs = Catalogs(store)
+        catalogs = Catalogs(store, config.data_dir / INDEX, store.schema)
         on_stop(catalogs.close)
         dispatcher = self._dispatcher(store, index, catalogs, hosting)
         grpc = rpc.build(dispatcher, methods.table(), self._limits())
@@ -258,6 +259,10 @@ def verify_directory(data_dir: Path) -> Iterator[str]:
 
 
 def _verify_index_files(path: Path) -> Iterator[str]:
+    try:
+        checkpoint.verify(path)
+    except Damaged as error:
+        yield f"The catalog of filters is damaged: {error}. The next start reads it again from rows."
     for manifest in sorted(path.glob(f"*/{MANIFEST}")):
         folder = Folder(manifest.parent)
         try:
