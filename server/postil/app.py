@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import threading
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
@@ -24,6 +23,9 @@ from postil.core.apps import Apps, Users
 from postil.core.codes import StatusCodes
 from postil.core.concept_languages import ConceptLanguages
 from postil.core.concepts import Concepts
+from postil.core.dataset_inputs import DatasetInputs
+from postil.core.dataset_versions import DatasetVersions
+from postil.core.datasets import Datasets
 from postil.core.downloads import Downloads
 from postil.core.feedback import Feedbacks
 from postil.core.hosting import Hosting
@@ -46,6 +48,7 @@ from postil.core.search import Searches
 from postil.core.search_calls import SearchCalls
 from postil.core.search_log import SearchLog
 from postil.core.search_quality import Quality
+from postil.core.trouble import failure_of
 from postil.core.workflow_results import WorkflowResults
 from postil.core.workflows import Workflows
 from postil.doors.http import gateway as gateways
@@ -57,6 +60,7 @@ from postil.doors.rpc import server as rpc
 from postil.doors.rpc.annotations import AnnotationsServicer
 from postil.doors.rpc.apps import AppsServicer, UsersServicer
 from postil.doors.rpc.concepts import ConceptsServicer
+from postil.doors.rpc.datasets import DatasetsServicer
 from postil.doors.rpc.dispatcher import Dispatcher
 from postil.doors.rpc.feedback import FeedbackServicer
 from postil.doors.rpc.inputs import InputsServicer
@@ -68,19 +72,20 @@ from postil.doors.rpc.workflows import WorkflowsServicer
 from postil.embed.onnx_model import UserModel
 from postil.embed.packaged import Unusable
 from postil.embed.registry import ModelRegistry
-from postil.index import checkpoint
+from postil.errors import Failure
 from postil.index.base import Plan
+from postil.index.builder import lower_priority
 from postil.index.catalogs import Catalogs
-from postil.index.files import MANIFEST, Damaged, Folder
 from postil.index.manager import IndexManager
+from postil.media.decoders import Budget, Decoders
 from postil.media.fetch import Fetcher
-from postil.media.pictures import PictureReader
 from postil.media.thumbnails import Thumbnails
 from postil.metrics import Metrics
-from postil.store.lock import DirectoryInUse, DirectoryLock
+from postil.store.base import Corrupt, WriteFailed
+from postil.store.layout import Unfinished
+from postil.store.lock import DirectoryInUse
 from postil.store.migrations import NewerSchema
 from postil.store.sqlite import SqliteStore
-from postil.store.verify import verify as verify_store
 
 INDEX = "index"  # folder of the data directory; derived
 THUMBNAILS = "thumbnails"  # the same
@@ -115,13 +120,14 @@ class App:
     """
 
     # What `start` raises when the fault is in the settings or the machine; the text is for the person who starts it.
-    refusals = (ConfigError, DirectoryInUse, NewerSchema, Unusable)
+    refusals = (ConfigError, Corrupt, DirectoryInUse, NewerSchema, Unfinished, Unusable, WriteFailed)
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._ready = threading.Event()
         self._closing = contextlib.ExitStack()
         self._afterwards: list[Callable[[], object]] = []  # what begins once calls are welcome
+        self._explain: Callable[[Exception], BaseException] = lambda error: error
         self.metrics = Metrics()
         self._walked = {plan: self.metrics.walks.labels(plan.value) for plan in Plan}
 
@@ -129,24 +135,33 @@ class App:
         """Opens everything, from the disk up, and returns when calls are welcome.
 
         Raises:
-            ConfigError, DirectoryInUse, NewerSchema, Unusable: It cannot be; call `stop` all the same.
+            One of `refusals`: It cannot be; call `stop` all the same.
         """
+        try:
+            return self._start()
+        except Exception as error:  # noqa: BLE001 - raised again, in words that help
+            raise self._explain(error)  # noqa: B904 - it has its cause
+
+    def _start(self) -> Listening:
         config, on_stop = self._config, self._closing.callback
         if api_implementation.Type() != "upb":
             raise ConfigError("protobuf runs without its native part, twenty times slower: reinstall protobuf")
         store = SqliteStore(config.data_dir)
         on_stop(store.close)
+        self._explain = store.health.explain
         gateway = self._gateway()
-        http = HttpDoor(site.build(gateway, self._pages(store), config.cors_origins))
+        decoders = self._own(self._decoders())
+        http = HttpDoor(site.build(gateway, self._pages(store, decoders), config.cors_origins))
         on_stop(http.stop)
         http_at = Address(config.http.host, http.listen(config.http))
         index = _index(config.data_dir, store)
         on_stop(index.close)
+        self._afterwards.append(self._own(store.checker(lower_priority, index.mend)).start)
         hosting = Hosting(config.public_url or f"http://{http_at}")
         rehost(store, hosting)
         catalogs = Catalogs(store, config.data_dir / INDEX, store.schema)
         on_stop(catalogs.close)
-        dispatcher = self._dispatcher(store, index, catalogs, hosting)
+        dispatcher = self._dispatcher(store, index, catalogs, hosting, Opening(decoders))
         grpc = rpc.build(dispatcher, methods.table(), self._limits())
         on_stop(grpc.stop, config.drain_s)
         dispatcher.admit(calls=False)
@@ -173,12 +188,13 @@ class App:
         self._closing.callback(room.close)
         return room
 
-    def _dispatcher(self, store: SqliteStore, index: IndexManager, catalogs: Catalogs, hosting: Hosting) -> Dispatcher:
+    def _dispatcher(
+        self, store: SqliteStore, index: IndexManager, catalogs: Catalogs, hosting: Hosting, opening: Opening
+    ) -> Dispatcher:
         config, own = self._config, self._own
         threads = config.embed_threads or os.cpu_count() or 1
         embedders = own(ModelRegistry(config.data_dir, threads, user_models(config)))
         downloads = Downloads(Fetcher(map(str, config.fetch_allow)).fetch, store.blobs, hosting)
-        opening = Opening(PictureReader())
         intake = own(Intake(store.blobs, embedders, hosting, opening))
         processing = own(Processing(store, intake, downloads))
         apps = Apps(store)
@@ -200,6 +216,7 @@ class App:
             AnnotationsServicer(Annotations(store, embedders, hosting, opening)),
             AppsServicer(apps, access),
             ConceptsServicer(Concepts(store), ConceptLanguages(store), Relations(store), KnowledgeGraphs(store)),
+            DatasetsServicer(Datasets(store), DatasetInputs(store, searches), DatasetVersions(store, searches)),
             FeedbackServicer(feedbacks, Quality(store, index, learning)),
             InputsServicer(Inputs(store, intake, processing.wake, room, delete_all=config.delete_all)),
             ModelsServicer(models, predicting),
@@ -213,21 +230,34 @@ class App:
         # Beside the first calls, not before them: a server that was killed must answer again at once.
         self._afterwards += [processing.start, search_log.start, outputs.start, embedders.warm]
         table = methods.table()
-        return Dispatcher(table, rpc.handlers(servicers, table), access, limits, self.metrics)
+        return Dispatcher(table, rpc.handlers(servicers, table), access, limits, self.metrics, self._trouble)
 
     def _gateway(self) -> Gateway:
         config = self._config
         limits = gateways.Limits(config.threads, config.max_message_mb << 20, config.max_inflight_mb << 20)
         return Gateway(methods.table(), limits, config.cors_origins)
 
-    def _pages(self, store: SqliteStore) -> ASGIApp:
-        thumbnails = Thumbnails(self._config.data_dir / THUMBNAILS, PictureReader())
+    def _decoders(self) -> Decoders:
+        config = self._config
+        budget = Budget(memory=config.decoder_memory_mb << 20)
+        made = Decoders(
+            config.decoders or os.cpu_count() or 1, budget=budget, report=partial(log.warning, "decoder lost")
+        )
+        self.metrics.watch("postil_decoders_lost", "Decoders that a picture took with it.", lambda: made.lost)
+        self._afterwards.append(made.start)
+        return made
+
+    def _pages(self, store: SqliteStore, decoders: Decoders) -> ASGIApp:
+        thumbnails = Thumbnails(self._config.data_dir / THUMBNAILS, decoders)
         thumbnails.sweep(lambda digest: store.blobs.path(digest) is not None)
         return routes.build(self._ready.is_set, self.metrics, store.blobs.path, thumbnails.path)
 
     def _limits(self) -> rpc.Limits:
         config = self._config
         return rpc.Limits(config.threads, config.max_calls, config.max_message_mb << 20)
+
+    def _trouble(self, error: Exception) -> Failure | None:
+        return failure_of(self._explain(error))
 
     def _count_walk(self, plan: Plan) -> None:
         self._walked[plan].inc()
@@ -237,49 +267,9 @@ class App:
         watch("postil_calls_running", "Calls worked on right now.", lambda: limits.running)
         watch("postil_request_bytes_running", "Bytes of the requests worked on right now.", lambda: limits.bytes)
         watch("postil_store_sequence", "Newest durable change.", lambda: store.committed)
+        watch("postil_store_damaged", "1 once damage of the database was met.", lambda: bool(store.health.damage))
+        watch("postil_vectors_lost", "Damaged vectors that no search finds.", index.lost)
         watch("postil_index_sequence", "Newest change in the index.", lambda: index.applied)
-
-
-def verify_directory(data_dir: Path) -> Iterator[str]:
-    """What is wrong in the data directory of a stopped server, a sentence each: rows, media, then the index.
-
-    Raises:
-        DirectoryInUse, NewerSchema: It cannot be looked at.
-    """
-    lock = DirectoryLock(data_dir)
-    try:
-        sound = True
-        for finding in itertools.chain(verify_store(data_dir), _verify_index_files(data_dir / INDEX)):
-            sound = False
-            yield finding
-    finally:
-        lock.release()
-    if sound:
-        yield from _verify_index_rows(data_dir)
-
-
-def _verify_index_files(path: Path) -> Iterator[str]:
-    try:
-        checkpoint.verify(path)
-    except Damaged as error:
-        yield f"The catalog of filters is damaged: {error}. The next start reads it again from rows."
-    for manifest in sorted(path.glob(f"*/{MANIFEST}")):
-        folder = Folder(manifest.parent)
-        try:
-            folder.verify(entry for segment in folder.load().segments for entry in segment.files())
-        except Damaged as error:
-            yield f"The index is damaged: {error}. The next start reads it again from rows."
-
-
-def _verify_index_rows(data_dir: Path) -> Iterator[str]:
-    """Loads the index as a start would, and compares what it holds with the rows."""
-    with contextlib.closing(SqliteStore(data_dir)) as store, contextlib.closing(_index(data_dir, store)) as index:
-        index.start()
-        for record in store.read().all_spaces():
-            space, stored = index.space(record.row), store.read().count_vectors(record.row)
-            held = len(space) if space else 0
-            if held != stored:
-                yield f"The index of space {record.id} holds {held} vectors, the rows {stored}."
 
 
 def _index(data_dir: Path, store: SqliteStore) -> IndexManager:

@@ -68,7 +68,6 @@ class Adding:
                 "inputs_add_job", request.inputs_add_job_id, "inputs_add_job_id", StatusCode.INPUT_INVALID_ARGUMENT
             )
         drafts = [draft(item, position) for position, item in enumerate(request.inputs)]
-        self._refuse_datasets(drafts)
         workflow = base_workflow.of_app(self._store.read(), call.app)
         self._intake.take([made for made in drafts if made.failure is None], workflow)
         deadline = time.monotonic() + min(SYNC_SECONDS, call.remaining())
@@ -79,16 +78,6 @@ class Adding:
         if any(made.pending and made.failure is None for made in drafts):
             self._wake()
         return answer
-
-    @staticmethod
-    def _refuse_datasets(drafts: Sequence[Draft]) -> None:
-        for made in drafts:
-            if made.message.dataset_ids and made.failure is None:
-                named = ", ".join(made.message.dataset_ids)
-                made.failure = Failure(
-                    StatusCode.INPUT_INVALID_ARGUMENT,
-                    f"{made.where}: dataset {named} does not exist; leave dataset_ids out",
-                )
 
     def _write(self, call: Call, request: PostInputsRequest, drafts: list[Draft]) -> bytes:
         concepts = [concept for made in drafts if made.failure is None for concept in made.level.concepts]
@@ -120,12 +109,13 @@ class _Batch:
     def run(self, tx: Transaction) -> bytes:
         """Writes and answers; runs on the writer thread."""
         self._refuse_duplicates(tx)
+        datasets = self._datasets(tx)
         spaces = Spaces(tx, self._app)
         for made in self._sound():
             problem = spaces.problem(made.vectors)
             if problem:
                 made.failure = Failure(StatusCode.INPUT_INVALID_ARGUMENT, f"{made.where}: {problem}")
-        stored = self._insert(tx, spaces)
+        stored = self._insert(tx, spaces, datasets)
         job = self._count(tx)
         return self._answer(stored, job)
 
@@ -172,7 +162,22 @@ class _Batch:
             made.message.id = free[0]
         return bool(free)
 
-    def _insert(self, tx: Transaction, spaces: Spaces) -> dict[int, bytes]:
+    def _datasets(self, tx: Transaction) -> dict[str, int]:
+        """The rows of the datasets that sound drafts name; one that is not there fails the draft."""
+        wanted = {name for made in self._sound() for name in made.message.dataset_ids}
+        if not wanted:
+            return {}
+        there = {name: record.row for name, record in tx.datasets(self._app, sorted(wanted)).items()}
+        for made in self._sound():
+            absent = [ids.shown(name) for name in made.message.dataset_ids if name not in there]
+            if absent:
+                made.failure = Failure(
+                    StatusCode.INPUT_INVALID_ARGUMENT,
+                    f"{made.where}: the app has no dataset {', '.join(absent)}; make it with PostDatasets first.",
+                )
+        return there
+
+    def _insert(self, tx: Transaction, spaces: Spaces, datasets: dict[str, int]) -> dict[int, bytes]:
         """Adds the sound drafts; their stored messages by draft identity."""
         sound = self._sound()
         if not sound:
@@ -182,7 +187,10 @@ class _Batch:
         rows, anchors = tx.reserve_inputs(len(sound)), tx.reserve_annotations(len(sound))
         user, now = self._call.user_id, tx.now_us
         inputs, levels, labels, stored = [], [], [], {}
+        members: dict[int, list[int]] = {dataset: [] for dataset in datasets.values()}
         for made, row, anchor in zip(sound, rows, anchors, strict=True):
+            for name in set(made.message.dataset_ids):
+                members[datasets[name]].append(row)
             code = StatusCode.INPUT_PENDING if made.pending else StatusCode.INPUT_SUCCESS
             message = records.input_message(records.input_body(made.message), code, now, now)
             inputs.append(
@@ -196,6 +204,8 @@ class _Batch:
             stored[id(made)] = message
         tx.add_inputs(self._app, inputs)
         tx.add_annotations(self._app, levels, labels)
+        for dataset, rows_in in members.items():
+            tx.add_members(dataset, rows_in)
         self._predict(tx, rows, anchors)
         spaces.write()
         return stored

@@ -8,8 +8,10 @@ from typing import NamedTuple
 from google.protobuf.struct_pb2 import Struct, Value
 from pyroaring import BitMap
 
-from postil.core import hyponyms, languages
+from postil.core import hyponyms, ids, languages
+from postil.core.dataset_members import DatasetMembers
 from postil.core.filters import Filter, Find
+from postil.core.refusals import invalid
 from postil.index.catalog import AppCatalog
 from postil.index.catalogs import Catalogs
 from postil.index.marks import INFO, LEVEL, contains_object, has_lists, json_tokens
@@ -40,10 +42,19 @@ class StoreLookup:
         user_id: Who asks.
         language: Of concept names, by default.
         expand: A concept also means the kinds of it.
+        members: Who is in which dataset.
     """
 
     def __init__(
-        self, queries: Queries, catalogs: Catalogs, app: AppRecord, user_id: str, language: str, *, expand: bool
+        self,
+        queries: Queries,
+        catalogs: Catalogs,
+        app: AppRecord,
+        user_id: str,
+        language: str,
+        *,
+        expand: bool,
+        members: DatasetMembers,
     ) -> None:
         self._queries = queries
         self._catalogs = catalogs
@@ -51,6 +62,7 @@ class StoreLookup:
         self._user_id = user_id
         self._language = language
         self._expand = expand
+        self._members = members
 
     def user(self, user_id: str) -> str:
         return self._user_id if user_id == "me" else user_id
@@ -58,6 +70,12 @@ class StoreLookup:
     def level(self, input_id: str) -> int | None:
         found = self._queries.input(self._app.row, input_id)
         return found.anchor if found else None
+
+    def dataset(self, dataset_id: str, where: str) -> BitMap:
+        record = self._queries.dataset(self._app.row, dataset_id)
+        if record is None:
+            raise invalid(f"{where}: the app has no dataset {ids.shown(dataset_id)}; list them with ListDatasets")
+        return self._members.of(self._queries, record)
 
     def posted_with(self, url: str) -> list[int]:
         return self._queries.anchors_by_url(self._app.row, url.strip())

@@ -47,7 +47,7 @@ class AnnotationFilters:
         for i, one in enumerate(request.annotation_filters):
             if one.id:
                 ids.check("annotation filter", one.id, ids.at(_FIELD, i))
-            _check(one, ids.at(_FIELD, i))
+            check(one, ids.at(_FIELD, i))
 
         def op(tx: Transaction) -> list[AnnotationFilter]:
             there = tx.named_many(app.row, KIND, [one.id for one in request.annotation_filters])
@@ -94,7 +94,7 @@ class AnnotationFilters:
                     raise _not_there(change.id, call, f"{where}: ")
                 one = patch.apply("overwrite", AnnotationFilter.FromString(record.message), change, keep=_SERVER_FIELDS)
                 one.modified_at.FromMicroseconds(tx.now_us)
-                _check(one, where)
+                check(one, where)
                 tx.update_named(record.row, one.SerializeToString())
                 changed.append(one)
             return changed
@@ -124,7 +124,8 @@ def _check_items(filters: Sequence[AnnotationFilter]) -> None:
         places[one.id] = i
 
 
-def _check(one: AnnotationFilter, where: str) -> None:
+def check(one: AnnotationFilter, where: str) -> None:
+    """Raises Failure when it is not a search of filters alone that can be run, or is too large to keep."""
     search = one.search
     if not search.query.filters:
         raise invalid(f"{where}.search.query.filters is empty; say which annotations it picks")

@@ -14,6 +14,7 @@ from pyroaring import BitMap
 from postil.core import allowed
 from postil.core.allowed import StoreLookup
 from postil.core.call import Call
+from postil.core.dataset_members import DatasetMembers
 from postil.core.evidence import Evidence, Nearness, Said
 from postil.core.pages import Page
 from postil.core.query import Query
@@ -39,11 +40,18 @@ class Engine:
     def __init__(self, catalogs: Catalogs, indexes: Indexes) -> None:
         self._catalogs = catalogs
         self._indexes = indexes
+        self._members = DatasetMembers()
 
     def domain(self, call: Call, queries: Queries, query: Query, trace: Trace, *, by_input: bool) -> BitMap:
         """The annotations that may be hits. Raises Failure."""
         lookup = StoreLookup(
-            queries, self._catalogs, call.app, call.user_id, query.language, expand=query.expand_hyponyms
+            queries,
+            self._catalogs,
+            call.app,
+            call.user_id,
+            query.language,
+            expand=query.expand_hyponyms,
+            members=self._members,
         )
         prepared = allowed.prepare(query.filters, lookup)
         narrow = allowed.of_inputs if by_input else allowed.of_annotations

@@ -44,6 +44,10 @@ class Lookup(Protocol):
         """The input-level annotation of an input."""
         ...
 
+    def dataset(self, dataset_id: str, where: str) -> BitMap:
+        """The input-level annotations of the inputs in a dataset. Not to be changed."""
+        ...
+
     def posted_with(self, url: str) -> list[int]:
         """The input-level annotations of the inputs that were posted with this URL."""
         ...
@@ -117,6 +121,14 @@ def _of_input(input_id: str) -> Test:
     def prepare(lookup: Lookup) -> Find:
         level = lookup.level(input_id)
         levels = BitMap() if level is None else BitMap([level])
+        return lambda catalog: catalog.of_levels(levels)
+
+    return prepare
+
+
+def _of_datasets(dataset_ids: Sequence[str], where: str) -> Test:
+    def prepare(lookup: Lookup) -> Find:
+        levels = BitMap.union(*(lookup.dataset(one, f"{where}[{i}]") for i, one in enumerate(dataset_ids)))
         return lambda catalog: catalog.of_levels(levels)
 
     return prepare
@@ -276,7 +288,7 @@ def _input(message: Input, where: str, *, negate: bool) -> Iterator[Test]:
         elif field.name == "status":
             yield marked(("input_status", value.code))
         elif field.name == "dataset_ids":
-            raise unsupported(at, "datasets are not built yet: leave it out")
+            yield _of_datasets(list(value), at)
         elif field.name == "data":
             yield from _input_data(value, at, negate=negate)
         else:

@@ -7,7 +7,7 @@ look, `candidates.py` puts hits in order, `hits.py` frames them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from postil.core import candidates, hits, ids, pages
@@ -29,7 +29,7 @@ from postil.index import planner
 from postil.index.base import Indexes, Plan
 from postil.index.catalogs import Catalogs
 from postil.store.base import Queries, Store
-from postil.v1.search_pb2 import SearchDebug
+from postil.v1.search_pb2 import Search, SearchDebug
 from postil.v1.search_service_pb2 import PostAnnotationsSearchesRequest, PostInputsSearchesRequest
 
 MAX_SEARCHES = 128  # in one call
@@ -98,7 +98,7 @@ class Searches:
                 told.append(trace.message())
         search_id = ids.new_id()
         lessons.remember(search_id)
-        answer = hits.response(call.request_id, search_id, lessons.noted(found), told)
+        answer = hits.response(call.request_id, search_id, lessons.noted(found), told, self._indexes.lost(call.app.row))
         self._log.record(call.app.row, search_id, sequence, request, page, found, len(answer))
         return answer
 
@@ -124,6 +124,22 @@ class Searches:
             if query.debug:
                 told.append(trace.message())
         return hits.counted(call.request_id, ids.new_id(), counts, told)
+
+    def every(self, call: Call, search: Search, where: str) -> Sequence[int]:
+        """An annotation (row) of each input that a search finds, however many they are. Raises Failure."""
+        queries, trace, query = self._store.read(), Trace(self._observe), read_query(search, where)
+        targets = [self._target(call, queries, query, rank) for rank in query.ranks]
+        domain = self._engine.domain(call, queries, query, trace, by_input=True)
+        page = pages.Page(1, max(1, len(domain)))
+        rows: list[int] = self._engine.page(
+            call.app.row, query, domain, targets, page, trace, by_input=True
+        ).rows.tolist()
+        return rows
+
+    def passing(self, call: Call, queries: Queries, search: Search, where: str) -> Sequence[int]:
+        """The annotations (rows) that pass the filters of a search. Raises Failure."""
+        query = read_query(search, where)
+        return list(self._engine.domain(call, queries, query, Trace(self._observe), by_input=False))
 
     def _page(
         self,

@@ -10,7 +10,7 @@ exactly as they were put. Vectors are float32, C-contiguous, little-endian, raw 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -36,6 +36,7 @@ from postil.store.feedback import (
     NewFeedback,
 )
 from postil.store.kept import KeptHit, KeptQueries, KeptSearch, KeptWrites, NamedRecord
+from postil.store.keys import KeyQueries, KeyWrites
 from postil.store.models import (
     Examples,
     LabelColumns,
@@ -65,6 +66,7 @@ from postil.store.records import (
     SpaceRecord,
     Vectors,
 )
+from postil.store.vectors import SpaceQueries, SpaceWrites
 from postil.store.vocabulary import ConceptName, RelationRecord, VocabularyQueries, VocabularyWrites
 
 T = TypeVar("T")
@@ -126,10 +128,12 @@ __all__ = [
 class Queries(
     VocabularyQueries,
     KeptQueries,
+    KeyQueries,
     PredictionQueries,
     FeedbackQueries,
     ModelQueries,
     DatasetQueries,
+    SpaceQueries,
     Protocol,
 ):
     """Reads. Each sees everything committed before it began. `offset`/`limit` are counts of rows."""
@@ -199,44 +203,6 @@ class Queries(
         """Distinct (user_id, model_version_id, workflow_version_id), sorted."""
         ...
 
-    # concepts
-    def concept(self, app: int, concept_id: str) -> ConceptRecord | None: ...
-    def concepts(self, app: int, ids: Sequence[str]) -> dict[str, ConceptRecord]: ...
-    def concepts_by_name(self, app: int, name: str) -> list[ConceptRecord]: ...
-    def list_concepts(self, app: int, like: str, offset: int, limit: int) -> list[ConceptRecord]:
-        """In order of creation. `like`: "" for all, else text found anywhere in id or name, ignoring case."""
-        ...
-
-    def search_concepts(self, app: int, pattern: str, offset: int, limit: int) -> list[ConceptRecord]:
-        """Names matching a pattern where `*` stands for any run of characters, ignoring case; ordered by name, id."""
-        ...
-
-    def tally_concepts(self, app: int, offset: int, limit: int) -> list[ConceptTally]:
-        """In order of concept creation."""
-        ...
-
-    def labelled(self, app: int, concept: int) -> list[tuple[int, int, float]]:
-        """(annotation row, anchor row, value) of every annotation that names the concept, oldest first."""
-        ...
-
-    # vectors
-    def space(self, app: int, space_id: str) -> SpaceRecord | None: ...
-    def spaces(self, app: int) -> list[SpaceRecord]: ...
-    def all_spaces(self) -> list[SpaceRecord]: ...
-    def vectors(self, space: int, rows: Sequence[int]) -> Vectors:
-        """The vectors that exist among these annotation rows, ordered by row. Raises Corrupt on a bad checksum."""
-        ...
-
-    def vectors_of_input(self, space: int, input_row: int) -> Vectors:
-        """The vectors of this input's annotations, ordered by annotation row. Raises Corrupt."""
-        ...
-
-    def scan_vectors(self, space: int, after_row: int, limit: int) -> Vectors:
-        """The next `limit` vectors by ascending annotation row; empty when done."""
-        ...
-
-    def count_vectors(self, space: int) -> int: ...
-
     # facts
     def facts(self, rows: Sequence[int]) -> Facts:
         """Of those annotation rows that exist, and of the inputs whose input-level annotations they are."""
@@ -261,10 +227,12 @@ class Transaction(
     Queries,
     VocabularyWrites,
     KeptWrites,
+    KeyWrites,
     PredictionWrites,
     FeedbackWrites,
     ModelWrites,
     DatasetWrites,
+    SpaceWrites,
     Protocol,
 ):
     """Writes, all or nothing per op. Rows given out by reserve_* must be used in the same op or are skipped.
@@ -322,32 +290,6 @@ class Transaction(
 
     def delete_annotations(self, app: int, rows: Sequence[int]) -> None:
         """With labels and vectors. An input-level annotation goes only with its input: ValueError."""
-        ...
-
-    def ensure_concepts(self, app: int, wanted: Mapping[str, str]) -> dict[str, ConceptRecord]:
-        """id -> name; creates what is missing (name "" means the id) and returns all of them by id.
-
-        A created message holds id, name, value 1, language "en", created_at, app_id and user_id.
-        """
-        ...
-
-    def add_concept(self, app: int, concept_id: str, name: str, message: bytes) -> ConceptRecord:
-        """Raises Duplicate."""
-        ...
-
-    def update_concept(self, row: int, name: str, message: bytes) -> None: ...
-
-    def ensure_space(self, app: int, space_id: str, name: str, kind: str, dim: int) -> SpaceRecord:
-        """Returns the space, created on first use with unit=True. The caller compares `dim`."""
-        ...
-
-    def put_vectors(self, app: int, vectors: Vectors) -> None:
-        """Inserts or replaces, with a checksum each; clears the space's `unit` when a length differs from 1."""
-        ...
-
-    def delete_vectors(self, app: int, rows: Sequence[int]) -> None:
-        """Takes these annotation rows' own vectors out of every space (the rows stay); the change lists them
-        both as gone and as touched."""
         ...
 
     def add_blobs(self, input_row: int, digests: Iterable[str]) -> None:

@@ -293,6 +293,19 @@ def m0010_models(database: Database) -> None:
 
 
 @migrations()
+def m0011_keys(database: Database) -> None:
+    """What opens which app: digests of tokens, never tokens. `app` is 0 for keys that open all apps of their user."""
+    database.execute(
+        "CREATE TABLE keys (row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, digest BLOB NOT NULL,"
+        " user_id TEXT NOT NULL, app INTEGER NOT NULL, expires_us INTEGER NOT NULL, message BLOB NOT NULL) STRICT"
+    )
+    database.execute("CREATE UNIQUE INDEX keys_id ON keys(id)")
+    database.execute("CREATE UNIQUE INDEX keys_digest ON keys(digest)")
+    database.execute("CREATE INDEX keys_user ON keys(user_id)")
+    database.execute("CREATE INDEX keys_app ON keys(app) WHERE app <> 0")
+
+
+@migrations()
 def m0012_datasets(database: Database) -> None:
     """Named sets of inputs, and frozen copies of them. A part holds so many inputs of a version, in order."""
     database.execute(

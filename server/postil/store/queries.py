@@ -18,6 +18,7 @@ from postil.store.queries_facts import FactQueries
 from postil.store.queries_feedback import FeedbackRows
 from postil.store.queries_inputs import InputQueries
 from postil.store.queries_kept import KeptRows
+from postil.store.queries_keys import KeyRows
 from postil.store.queries_models import ModelRows
 from postil.store.queries_predictions import PredictionRows
 from postil.store.queries_vectors import VectorQueries
@@ -33,6 +34,7 @@ class SqliteQueries(
     FactQueries,
     VocabularyRows,
     KeptRows,
+    KeyRows,
     PredictionRows,
     FeedbackRows,
     ModelRows,

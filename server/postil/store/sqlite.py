@@ -2,28 +2,31 @@
 
 DIR/lock            held while the store is open
 DIR/postil.sqlite3  every row, with its write-ahead log beside it
+DIR/keys.stamp      changes whenever keys do
 DIR/blobs/          pictures, videos and masks by their digest
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self, TypeVar, cast
 
 from postil.store import feed
 from postil.store.base import Change, Queries, Transaction
 from postil.store.blobs import FileBlobs
+from postil.store.damage import Checker, Health
+from postil.store.layout import BLOBS, DATABASE, refuse_unfinished
 from postil.store.lock import DirectoryLock
 from postil.store.migrations import migrate, migrations
 from postil.store.queries import Readers
+from postil.store.stamp import FileStamp
 from postil.store.transaction import SqliteTransaction
 from postil.store.writer import KEEP_CHANGES, GroupWriter
 
 T = TypeVar("T")
 
-DATABASE = "postil.sqlite3"
-BLOBS = "blobs"
 _TRIM_STEP = 10_000  # changes deleted per op, so that writers wait milliseconds
 
 
@@ -37,22 +40,28 @@ class SqliteStore:
     Raises:
         DirectoryInUse: Another process has it open.
         NewerSchema: A newer Postil wrote it.
+        Corrupt: The database is damaged beyond opening.
+        WriteFailed: The disk is full, or may not be written to.
+        Unfinished: A restore into it broke off.
     """
 
     def __init__(self, data_dir: Path, *, keep_changes: int = KEEP_CHANGES) -> None:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = DirectoryLock(data_dir)
+        self._path = path = data_dir / DATABASE
+        self.health = Health(path)
         try:
-            path = data_dir / DATABASE
+            refuse_unfinished(data_dir)
             migrate(path)
             (data_dir / BLOBS).mkdir(mode=0o700, exist_ok=True)
             self.blobs = FileBlobs(data_dir / BLOBS)
+            self.key_stamp = FileStamp(data_dir)
             self._readers = Readers(path)
             self._identity = self._readers.get().identity()
-            self._writer = GroupWriter(path, keep_changes)
-        except BaseException:
+            self._writer = GroupWriter(path, self.health, keep_changes)
+        except BaseException as error:  # noqa: BLE001 - raised again, in words that help
             self._lock.release()
-            raise
+            raise self.health.explain(error)  # noqa: B904 - it has its cause
 
     @property
     def identity(self) -> str:
@@ -69,6 +78,9 @@ class SqliteStore:
 
     def read(self) -> Queries:
         return self._readers.get()
+
+    def snapshot(self) -> AbstractContextManager[Queries]:
+        return self._readers.snapshot()
 
     def write(self, op: Callable[[Transaction], T]) -> T:
         return self._writer.write(op)
@@ -91,10 +103,15 @@ class SqliteStore:
         while self.write(forget) == _TRIM_STEP:
             pass
 
+    def checker(self, lower: Callable[[], object], then: Callable[[], object]) -> Checker:
+        """Looks through all pages once it is started, giving way to others by `lower`; see `health` for the outcome."""
+        return Checker(self._path, self.health, lower, then)
+
     def close(self) -> None:
         """Finishes the writes that were submitted, then lets the directory go. Safe to call twice."""
         self._writer.close()
         self._readers.close()
+        self.key_stamp.close()
         self._lock.release()
 
     def __enter__(self) -> Self:

@@ -9,6 +9,7 @@ from postil.store.base import Change, Missing
 from postil.store.counters import Counters
 from postil.store.feed import Effects, write_change
 from postil.store.queries import SqliteQueries
+from postil.store.queries_keys import KeyRowWrites
 from postil.store.sql import distinct_ints, select_in
 from postil.store.writes_annotations import AnnotationWrites
 from postil.store.writes_concepts import ConceptWrites
@@ -29,6 +30,7 @@ class SqliteTransaction(
     VectorWrites,
     VocabularyRowWrites,
     KeptRowWrites,
+    KeyRowWrites,
     FeedbackRowWrites,
     PredictionRowWrites,
     ModelRowWrites,

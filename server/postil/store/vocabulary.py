@@ -1,14 +1,14 @@
-"""The part of the store's contract about words: concept names in other languages, and how concepts relate.
+"""The part of the store's contract about words: concepts, their names, and how they relate.
 
 Mixed into the Protocols of `store/base.py`, whose promises hold here too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from postil.store.records import ConceptRecord
+from postil.store.records import ConceptRecord, ConceptTally
 
 
 class ConceptName(NamedTuple):
@@ -33,7 +33,26 @@ class RelationRecord(NamedTuple):
 
 
 class VocabularyQueries(Protocol):
-    """Reads of names and relations."""
+    """Reads of concepts, names and relations."""
+
+    def concept(self, app: int, concept_id: str) -> ConceptRecord | None: ...
+    def concepts(self, app: int, ids: Sequence[str]) -> dict[str, ConceptRecord]: ...
+    def concepts_by_name(self, app: int, name: str) -> list[ConceptRecord]: ...
+    def list_concepts(self, app: int, like: str, offset: int, limit: int) -> list[ConceptRecord]:
+        """In order of creation. `like`: "" for all, else text found anywhere in id or name, ignoring case."""
+        ...
+
+    def search_concepts(self, app: int, pattern: str, offset: int, limit: int) -> list[ConceptRecord]:
+        """Names matching a pattern where `*` stands for any run of characters, ignoring case; ordered by name, id."""
+        ...
+
+    def tally_concepts(self, app: int, offset: int, limit: int) -> list[ConceptTally]:
+        """In order of concept creation."""
+        ...
+
+    def labelled(self, app: int, concept: int) -> list[tuple[int, int, float]]:
+        """(annotation row, anchor row, value) of every annotation that names the concept, oldest first."""
+        ...
 
     def concepts_by_row(self, rows: Sequence[int]) -> dict[int, ConceptRecord]: ...
 
@@ -87,7 +106,20 @@ class VocabularyQueries(Protocol):
 
 
 class VocabularyWrites(Protocol):
-    """Writes of names and relations."""
+    """Writes of concepts, names and relations."""
+
+    def ensure_concepts(self, app: int, wanted: Mapping[str, str]) -> dict[str, ConceptRecord]:
+        """id -> name; creates what is missing (name "" means the id) and returns all of them by id.
+
+        A created message holds id, name, value 1, language "en", created_at, app_id and user_id.
+        """
+        ...
+
+    def add_concept(self, app: int, concept_id: str, name: str, message: bytes) -> ConceptRecord:
+        """Raises Duplicate."""
+        ...
+
+    def update_concept(self, row: int, name: str, message: bytes) -> None: ...
 
     def put_concept_name(self, app: int, name: ConceptName) -> None:
         """Inserts or replaces. Raises Missing when the app has no such concept."""

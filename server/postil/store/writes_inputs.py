@@ -66,6 +66,7 @@ class InputWrites(InputQueries):
             "DELETE FROM outputs WHERE app = ?",
             "DELETE FROM inputs WHERE app = ?",
             "DELETE FROM jobs WHERE app = ?",
+            "DELETE FROM keys WHERE app = ?",
             "DELETE FROM concept_names WHERE concept IN (SELECT row FROM concepts WHERE app = ?)",
             "DELETE FROM relations WHERE app = ?",
             "DELETE FROM named WHERE app = ?",

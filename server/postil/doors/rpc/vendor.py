@@ -20,6 +20,8 @@ NOUNS = (
     "Annotations",
     "Apps",
     "Concepts",
+    "Evaluations",
+    "Datasets",
     "Feedback",
     "Inputs",
     "Keys",
