@@ -150,7 +150,8 @@ def verify(**given: Any) -> None:
     logs.configure("warning", "auto")
     if not settings.data_dir.is_dir():
         _refuse(f"{settings.data_dir} is not a directory")
-    from postil.app import App, verify_directory
+    from postil.app import App
+    from postil.upkeep import verify_directory
 
     try:
         findings = list(verify_directory(settings.data_dir))

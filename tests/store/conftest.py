@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from postil.store.sqlite import DATABASE, SqliteStore
+from postil.store.layout import DATABASE
+from postil.store.sqlite import SqliteStore
 from support.stores import Filler
 
 

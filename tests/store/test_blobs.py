@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from postil.store.base import WriteFailed
 from postil.store.blobs import FileBlobs
 
 
@@ -85,6 +86,6 @@ def test_a_put_that_fails_leaves_nothing(blobs: FileBlobs, tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WriteFailed, match=r"No space.*blobs/"):
         blobs.put(b"too much")
     assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
+from postil.store.layout import DATABASE
 from postil.store.migrations import NewerSchema, migrate, migrations
 from postil.store.sql import PAGE_BYTES
-from postil.store.sqlite import DATABASE, SqliteStore
+from postil.store.sqlite import SqliteStore
 from support.stores import Filler
 
 # Released steps: their names are in people's databases. Append; never rename, reorder or remove.

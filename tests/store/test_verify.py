@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from postil.store.base import Corrupt
-from postil.store.sqlite import DATABASE, SqliteStore
+from postil.store.layout import DATABASE
+from postil.store.sqlite import SqliteStore
 from postil.store.verify import verify
 from support.stores import Filler
 

@@ -393,6 +393,9 @@ class Later:
     def space(self, space: int) -> Any:
         return self.index.space(space)
 
+    def lost(self, app: int | None = None) -> int:
+        return self.index.lost(app)
+
     @property
     def applied(self) -> int:
         return self.index.applied

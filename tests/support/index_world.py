@@ -173,6 +173,12 @@ class MemoryStore:
     def count_vectors(self, space: int) -> int:
         return len(self.truths[space].vectors)
 
+    def vector_rows(self, space: int) -> list[int]:
+        return sorted(self.truths[space].vectors)
+
+    def damaged_vectors(self, space: int, rows: Sequence[int] | None = None) -> list[int]:
+        return sorted(self.corrupt.intersection(self.truths[space].vectors if rows is None else rows))
+
     # opening an index over it
 
     def open(self, path: Path, idle_s: float = 3600.0) -> IndexManager:

@@ -107,6 +107,9 @@ class ExactIndexes:
     def space(self, space: int) -> ExactSpace | None:
         return self.spaces.get(space)
 
+    def lost(self, app: int | None = None) -> int:
+        return 0
+
 
 class HashQueue:
     """An embedder whose vectors follow from the content's bytes."""

@@ -25,6 +25,7 @@ _STATUS_TAG = key(_RESPONSE, "status")
 _ID_TAG = key(_RESPONSE, "id")
 _HITS_TAG = key(_RESPONSE, "hits")
 _REQ_ID_TAG = key(Status.DESCRIPTOR, "req_id")
+_DETAILS_TAG = key(Status.DESCRIPTOR, "details")
 _SCORE = struct.Struct("<f")
 _SCORE_TAG = varint(_HIT.fields_by_name["score"].number << 3 | _FIXED32)
 _INPUT_TAG = key(_HIT, "input")
@@ -34,6 +35,11 @@ _DEBUG_TAG = key(_RESPONSE, "debug")
 _USER_TAG = key(_HIT, "user_id")
 _APP_TAG = key(_HIT, "app_id")
 _OK = statuses.status(StatusCode.SUCCESS).SerializeToString(deterministic=True)
+
+_LOST = (
+    "Not searched: {} damaged vectors of this app. `postil verify` names the annotations; post their inputs or vectors"
+    " again."
+)
 
 
 def app_tail(app: AppRecord) -> bytes:
@@ -79,10 +85,19 @@ def _head(rest: bytes) -> bytes:
 
 
 def response(
-    request_id: str, search_id: str, hits: Iterable[tuple[float, Framed]], debug: Iterable[SearchDebug] = ()
+    request_id: str,
+    search_id: str,
+    hits: Iterable[tuple[float, Framed]],
+    debug: Iterable[SearchDebug] = (),
+    lost: int = 0,
 ) -> bytes:
-    """The whole MultiSearchResponse, status SUCCESS. Scores are written even when they are 0."""
+    """The whole MultiSearchResponse, status SUCCESS. Scores are written even when they are 0.
+
+    `lost`: vectors that could not be searched because they are damaged; the status says so.
+    """
     status = _OK + framed(_REQ_ID_TAG, request_id.encode())
+    if lost:
+        status += framed(_DETAILS_TAG, _LOST.format(lost).encode())
     parts = [framed(_STATUS_TAG, status), framed(_ID_TAG, search_id.encode())]
     for score, hit in hits:
         parts += (hit.head, _SCORE.pack(score), hit.rest)

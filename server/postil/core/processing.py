@@ -18,7 +18,7 @@ from postil.core.hosting import digest_of
 from postil.core.intake import Intake, settle
 from postil.core.spaces import Spaces
 from postil.errors import Failure
-from postil.store.base import InputRecord, Store, Transaction
+from postil.store.base import Corrupt, InputRecord, Store, Transaction, WriteFailed
 from postil.v1.data_pb2 import Data
 from postil.v1.input_pb2 import Input
 from postil.v1.status_code_pb2 import StatusCode
@@ -26,6 +26,7 @@ from postil.v1.status_code_pb2 import StatusCode
 _AT_ONCE = 4  # fetches wait on the network, so more than there are cores
 _EMBED_SECONDS = 600.0
 _LOOK_AGAIN_SECONDS = 30.0
+_PAUSE_SECONDS = 1.0  # after the disk refused
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +94,9 @@ class Processing:
         try:
             if not self._stopping.is_set():
                 self._finish(app, record)
+        except (WriteFailed, Corrupt) as error:  # it was accepted: it waits until the store takes writes again
+            _log.warning("input %s stays pending: %s", record.id, error)
+            self._stopping.wait(_PAUSE_SECONDS)
         except Exception:  # noqa: BLE001 - whatever went wrong, the input gets a status instead of waiting for ever
             _log.exception("input %s could not be finished", record.id)
             self._fail(app, record, Failure(StatusCode.INPUT_FAILED, f"input {record.id!r} could not be processed"))

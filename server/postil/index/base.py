@@ -88,6 +88,10 @@ class Indexes(Protocol):
         """The index of a space row, or None when nothing was ever put in it."""
         ...
 
+    def lost(self, app: int | None = None) -> int:
+        """Vectors of an app, or of all, that no search finds because they are damaged and nobody has them any more."""
+        ...
+
     @property
     def applied(self) -> int:
         """The newest sequence number applied."""

@@ -66,7 +66,7 @@ class Builder:
         self._wrote = time.monotonic()
         self._urgent: _Job | None = None
         self._quiet: _Job | None = None
-        self._grinder = ThreadPoolExecutor(1, "index-grinder", initializer=_lower_priority)
+        self._grinder = ThreadPoolExecutor(1, "index-grinder", initializer=lower_priority)
         self._thread = threading.Thread(target=self._run, name="index-builder", daemon=True)
         self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -210,7 +210,7 @@ def _return_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _lower_priority() -> None:
+def lower_priority() -> None:
     """On Linux a thread has a niceness of its own."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

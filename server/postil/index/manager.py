@@ -41,6 +41,7 @@ class IndexManager:
         self._applied = 0
         self._ready = False
         self._backlog: list[Change] = []
+        self._lost: dict[int, set[int]] = {}  # space -> rows whose vectors are damaged, and nowhere else
         self._lock = threading.Lock()  # over the feed: catching up, then one change at a time
         self._builder = Builder(lambda: list(self._spaces.values()), lambda: self._applied, idle_s)
 
@@ -108,6 +109,21 @@ class IndexManager:
             time.sleep(min(0.01, left))
         return True
 
+    def mend(self) -> None:
+        """Looks at every vector row once, and puts those that were damaged back from the index. Takes a while; beside
+        everything else. Nothing is mended once the store is closed."""
+        for record in self._store.read().all_spaces():
+            lost = recovery.mend(self._spaces.get(record.row), self._store, record).lost
+            with self._lock:
+                self._lost[record.row] = set(lost)
+
+    def lost(self, app: int | None = None) -> int:
+        """Vectors of an app, or of all, that no search finds because they are damaged and nobody has them any more."""
+        if not any(self._lost.values()):
+            return 0
+        spaces = self._lost if app is None else self._apps.get(app, ())
+        return sum(len(self._lost.get(space, ())) for space in list(spaces))
+
     def stats(self) -> dict[int, SpaceStats]:
         """space row -> counts."""
         return {row: space.stats() for row, space in self._spaces.copy().items()}
@@ -163,7 +179,18 @@ class IndexManager:
                 self._heavy.add(vectors.space)
         for row in change.spaces_gone:
             self._forget(change.app, row)
+        if self._lost:
+            self._found(change)
         self._applied = max(self._applied, change.seq)
+
+    def _found(self, change: Change) -> None:
+        """What was lost and is put again, or gone, is not lost any more."""
+        for row in self._apps.get(change.app, ()):
+            self._lost.get(row, set()).difference_update(change.gone.tolist())
+        for vectors in change.put:
+            self._lost.get(vectors.space, set()).difference_update(vectors.rows.tolist())
+        for row in change.spaces_gone:
+            self._lost.pop(row, None)
 
     def _forget(self, app: int, row: int) -> None:
         space = self._spaces.get(row)

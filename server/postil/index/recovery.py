@@ -6,6 +6,7 @@ Uses nothing but the store's Protocol and the space's folder, so that start-up, 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import structlog
@@ -83,23 +84,62 @@ def reconcile(space: VectorSpace, store: Store, record: SpaceRecord) -> None:
 
 
 def agrees(space: VectorSpace, queries: Queries, record: SpaceRecord) -> bool:
-    """The index holds as many vectors as the store, and a sample of them number for number.
+    """The index holds the rows that the store holds, and a sample of them number for number.
 
-    A last guard against a store that was put back from a copy and went on; damage is found by checksums.
+    A last guard against a store that was put back from a copy and went on; damage is found by checksums. Vectors whose
+    rows are damaged have nothing to compare: the index may have them or not.
     """
     live = space.live_rows()
     if len(live) != queries.count_vectors(record.row):
-        return False
+        stored = BitMap(queries.vector_rows(record.row))
+        missing = members(stored - live).tolist()
+        if live - stored or queries.damaged_vectors(record.row, missing) != missing:
+            return False
     if not live:
         return True
-    some = sorted({live[len(live) * at // _SAMPLE] for at in range(_SAMPLE)})
-    try:
-        truth = queries.vectors(record.row, some)
-    except Corrupt:
-        return False
-    rows, matrix = space.vectors(truth.rows)
+    some = {live[len(live) * at // _SAMPLE] for at in range(_SAMPLE)}
+    sound = sorted(some.difference(queries.damaged_vectors(record.row, sorted(some))))
+    truth = queries.vectors(record.row, sound)
+    rows, matrix = space.vectors(np.array(sound, np.int64))
     order = np.argsort(rows)
-    return len(rows) == len(some) and bool((matrix[order] == truth.matrix).all())
+    return rows[order].tolist() == truth.rows.tolist() and bool((matrix[order] == truth.matrix).all())
+
+
+class Mended(NamedTuple):
+    """Annotation rows whose vectors failed their checksums."""
+
+    mended: list[int]  # put back from the index
+    lost: list[int]  # nobody has them any more
+
+
+def mend(space: VectorSpace | None, store: Store, record: SpaceRecord) -> Mended:
+    """Looks at every vector of a space, and puts back from the index those that were damaged in their rows.
+
+    A vector is only put back when the row's checksum was made of it.
+    """
+    damaged = store.read().damaged_vectors(record.row)
+    if not damaged:
+        return Mended([], [])
+    mended: list[int] = []
+    if space is not None:
+        rows, matrix = space.vectors(np.array(damaged, np.int64))
+        held = Vectors(record.row, rows, matrix)
+        mended = sorted(store.write(lambda tx: tx.mend_vectors(held)))
+    lost = sorted(set(damaged) - set(mended))
+    log.warning("vectors_damaged", space=record.id, mended=len(mended), lost=len(lost), first=damaged[0])
+    return Mended(mended, lost)
+
+
+def saved(folder: Folder, store: Store, record: SpaceRecord) -> VectorSpace | None:
+    """What a space's files hold, those of them that verify, and no more; None when there is nothing to trust."""
+    try:
+        manifest = folder.load()
+        _check(manifest, store, record)
+    except Damaged:
+        return None
+    space = VectorSpace(folder, store.identity, record.dim, manifest.covered, manifest.generation)
+    _adopt(space, manifest)
+    return space
 
 
 def pages(queries: Queries, record: SpaceRecord, after: int = 0, last: int | None = None) -> Iterator[Vectors]:

@@ -5,6 +5,7 @@ A file under its final name is complete and durable: it was written aside, fsync
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -13,6 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from postil.store.base import Corrupt
+from postil.store.damage import refused
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PARTIAL = ".partial-"
@@ -25,6 +29,7 @@ class FileBlobs:
         self._root = root
         # Between a put that finds its content present and the op that refers to it, a sweep must not come.
         self._sweeping = threading.Lock()
+        self._durable: set[Path] = set()  # folders whose names are on disk
 
     def put(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
@@ -35,15 +40,25 @@ class FileBlobs:
             except FileNotFoundError:
                 pass
             else:
-                _sync_directory(path.parent)  # whoever renamed it may not have come this far
-                return digest
-        self._write(path, content)
+                sync_directory(path.parent)  # whoever renamed it may not have come this far
+        if not intact(path, digest):  # new, or damaged since: what is put again is whole again
+            self._write(path, content)
         return digest
 
     def _write(self, path: Path, content: bytes) -> None:
-        if not path.parent.is_dir():
+        """Raises WriteFailed."""
+        try:
+            self._write_aside(path, content)
+            sync_directory(path.parent)
+        except OSError as error:
+            raise refused(OSError(error.errno, error.strerror, str(path))) from error
+
+    def _write_aside(self, path: Path, content: bytes) -> None:
+        if path.parent not in self._durable:
+            # Also when the folder is there: whoever made it may not have come as far as to make its name durable.
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sync_directory(self._root)
+            sync_directory(self._root)
+            self._durable.add(path.parent)
         descriptor, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -54,16 +69,18 @@ class FileBlobs:
         except BaseException:
             Path(partial).unlink(missing_ok=True)
             raise
-        _sync_directory(path.parent)
 
     def get(self, digest: str) -> bytes | None:
         path = self.path(digest)
         if path is None:
             return None
         try:
-            return path.read_bytes()
+            content = path.read_bytes()
         except FileNotFoundError:
             return None  # swept since
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise Corrupt(f"The file {path} is not what was put there. Post the same content again to mend it.")
+        return content
 
     def path(self, digest: str) -> Path | None:
         """Where the content lies, or None when there is none; a text that is no digest names nothing."""
@@ -108,10 +125,29 @@ class FileBlobs:
         return self._root / digest[:2] / digest[2:]
 
 
-def _sync_directory(directory: Path) -> None:
+def make_directory(directory: Path) -> None:
+    """Makes a folder that is there after a power cut: its name, and those of what was missing above it, are durable."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # The one right above even when nothing was missing: whoever made the folder may have been killed on the way.
+    for path in {directory.absolute().parent, *(path.absolute().parent for path in missing)}:
+        with contextlib.suppress(PermissionError):  # a folder of somebody else's, that is not new
+            sync_directory(path)
+
+
+def sync_directory(directory: Path) -> None:
     """Makes a rename or a new folder durable: fsync of the file alone does not."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def intact(path: Path, digest: str) -> bool:
+    """Whether a file is there and has this sha256. Memory does not grow with it."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest
+    except FileNotFoundError:
+        return False

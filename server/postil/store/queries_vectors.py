@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from postil.store.base import Corrupt, SpaceRecord, Vectors
-from postil.store.sql import distinct_ints, select_in
+from postil.store.sql import CHUNK, distinct_ints, select_in
 
 ROW_BITS = 32  # vectors.key is space << 32 | annotation row
 ROW_MASK = (1 << ROW_BITS) - 1
@@ -67,12 +67,35 @@ class VectorQueries:
         row = self._connection.execute("SELECT count(*) FROM vectors WHERE key >> 32 = ?", (int(space),)).fetchone()
         return int(row[0])
 
+    def vector_rows(self, space: int) -> list[int]:
+        """The annotation rows that have a vector in the space, ascending; no vector is read."""
+        found = self._connection.execute("SELECT key FROM vectors WHERE key >> 32 = ? ORDER BY key", (int(space),))
+        return [key & ROW_MASK for (key,) in found]
+
+    def damaged_vectors(self, space: int, rows: Sequence[int] | None = None) -> list[int]:
+        """Those of the rows (or of all that the space has) whose vectors fail their checksums, ascending."""
+        if rows is None:
+            rows = self.vector_rows(space)
+        base, dim, bad = int(space) << ROW_BITS, 0, []
+        for start in range(0, len(rows), CHUNK):
+            keys = [base | row for row in distinct_ints(rows[start : start + CHUNK])]
+            for key, crc, data in select_in(
+                self._connection, "SELECT key, crc, data FROM vectors WHERE key IN ({})", keys
+            ):
+                dim = dim or self._dim(int(space))
+                if len(data) != dim * 4 or zlib.crc32(data) != crc:
+                    bad.append(key & ROW_MASK)
+        return sorted(bad)
+
     def _checked(self, space: int, found: list[tuple[Any, ...]]) -> Vectors:
         """The vectors of (key, crc, data) rows; raises Corrupt on the first that is not what was written."""
         dim = self._dim(int(space)) if found else 0
         for key, crc, data in found:
             if len(data) != dim * 4 or zlib.crc32(data) != crc:
-                raise Corrupt(f"The vector of annotation row {key & ROW_MASK} in space {space} fails its checksum.")
+                raise Corrupt(
+                    f"The vector of annotation row {key & ROW_MASK} in space {space} fails its checksum. A restart"
+                    " mends it when the index still has it; else stop the server and run `postil rebuild-index`."
+                )
         rows = np.array([key & ROW_MASK for key, _, _ in found], dtype=np.int64)
         matrix = np.frombuffer(bytearray().join(data for _, _, data in found), dtype="<f4").reshape(len(found), dim)
         return Vectors(int(space), rows, matrix)

@@ -15,8 +15,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from postil.store.base import Change, Corrupt, StoreClosed, Transaction, WriteFailed
+from postil.store.base import Change, StoreClosed, Transaction
 from postil.store.counters import Counters
+from postil.store.damage import Health
 from postil.store.sql import connect
 from postil.store.transaction import SqliteTransaction
 
@@ -25,18 +26,6 @@ T = TypeVar("T")
 GROUP_S = 0.002  # a group takes in no more ops after this long
 KEEP_CHANGES = 1_000_000  # sequence numbers; a consumer further behind rebuilds from rows
 TRIM_EVERY = 4_096
-
-_DISK_CODES = frozenset(
-    (
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-    )
-)
-_DAMAGE_CODES = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +53,9 @@ class _Group(NamedTuple):
 class GroupWriter:
     """Owns the one connection that writes. Raises what opening the database raises."""
 
-    def __init__(self, path: Path, keep_changes: int = KEEP_CHANGES) -> None:
+    def __init__(self, path: Path, health: Health, keep_changes: int = KEEP_CHANGES) -> None:
         self._path = path
+        self._health = health
         self._keep_changes = keep_changes
         self._queue: SimpleQueue[_Op | None] = SimpleQueue()
         self._gate = threading.Lock()  # orders submitting and closing
@@ -94,6 +84,7 @@ class GroupWriter:
         with self._gate:
             if self._closed:
                 raise StoreClosed("The store is closed.")
+            self._health.check_writable()
             self._queue.put(op)
         op.done.acquire()
         if op.error is not None:
@@ -144,7 +135,7 @@ class GroupWriter:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            _answer([first], error)
+            self._answer([first], error)
             return False
         try:
             closing = self._gather(first, group)
@@ -153,10 +144,10 @@ class GroupWriter:
             self._connection.execute("COMMIT" if group.ops else "ROLLBACK")
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing was kept and everybody is told
             self._undo(seq)
-            _answer(group.ops, error)
+            self._answer(group.ops, error)
             return closing
         self._publish(group.changes)
-        _answer(group.ops)
+        self._answer(group.ops)
         self._trim()
         return closing
 
@@ -186,7 +177,7 @@ class GroupWriter:
             connection.execute("RELEASE op")
         except BaseException as error:  # noqa: BLE001 - belongs to whoever gave the op
             counters.rewind_changes(seq)
-            _answer([op], error)
+            self._answer([op], error)
             # After some disk errors SQLite has rolled back everything. Then this fails, and with it the group.
             connection.execute("ROLLBACK TO op")
             connection.execute("RELEASE op")
@@ -226,24 +217,8 @@ class GroupWriter:
         except sqlite3.Error:
             _log.exception("the change feed could not be trimmed")
 
-
-def _answer(ops: list[_Op], error: BaseException | None = None) -> None:
-    """Wakes those who wait; each gets an exception of its own, since raising one adds to it."""
-    for op in ops:
-        op.error = _translated(error) if error is not None else None
-        op.done.release()
-
-
-def _translated(error: BaseException) -> BaseException:
-    """SQLite's complaints about the disk in the words of the contract; anything else as it is."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if not isinstance(error, sqlite3.Error) or code is None:
-        return error
-    if code & 0xFF in _DISK_CODES:
-        failed: Exception = WriteFailed(f"Nothing was kept, the disk refused: {error} ({error.sqlite_errorname}).")
-    elif code & 0xFF in _DAMAGE_CODES:
-        failed = Corrupt(f"The database is damaged: {error}. Run `postil verify`.")
-    else:
-        return error
-    failed.__cause__ = error
-    return failed
+    def _answer(self, ops: list[_Op], error: BaseException | None = None) -> None:
+        """Wakes those who wait; each gets an exception of its own, since raising one adds to it."""
+        for op in ops:
+            op.error = self._health.explain(error) if error is not None else None
+            op.done.release()

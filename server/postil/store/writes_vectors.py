@@ -13,7 +13,7 @@ from postil.store.counters import Counters
 from postil.store.erase import erase_vectors
 from postil.store.feed import Effects
 from postil.store.queries_vectors import ROW_BITS, VectorQueries
-from postil.store.sql import distinct_ints, insert_rows, select_in
+from postil.store.sql import distinct_ints, insert_rows, run_in, select_in
 
 UNIT_TOLERANCE = 1e-3
 
@@ -68,6 +68,27 @@ class VectorWrites(VectorQueries):
         if mine:
             erase_vectors(self._connection, app, mine)
             self._effects(app).strip(mine)
+
+    def mend_vectors(self, vectors: Vectors) -> list[int]:
+        """See `base.Transaction`."""
+        mended = []
+        for row, vector in zip(vectors.rows.tolist(), vectors.matrix.astype("<f4"), strict=True):
+            key, raw = vectors.space << ROW_BITS | row, vector.tobytes()
+            found = self._connection.execute("SELECT crc, data FROM vectors WHERE key = ?", (key,)).fetchone()
+            if found is not None and (zlib.crc32(raw) == found[0] or raw == found[1]):
+                self._connection.execute(
+                    "UPDATE vectors SET crc = ?, data = ? WHERE key = ?", (zlib.crc32(raw), raw, key)
+                )
+                mended.append(row)
+        return mended
+
+    def drop_damaged_vectors(self, space: int, rows: Sequence[int]) -> None:
+        """See `base.Transaction`."""
+        run_in(
+            self._connection,
+            "DELETE FROM vectors WHERE key IN ({})",
+            [int(space) << ROW_BITS | row for row in self.damaged_vectors(space, rows)],
+        )
 
     def _insert_vectors(self, space: int, rows: list[int], matrix: Matrix) -> None:
         base, width = space << ROW_BITS, matrix.shape[1] * 4

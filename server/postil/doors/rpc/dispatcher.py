@@ -19,6 +19,7 @@ from postil import logs
 from postil.access import Access, Place
 from postil.core import statuses
 from postil.core.call import Call
+from postil.core.trouble import failure_of
 from postil.doors.rpc.limits import Limits
 from postil.doors.rpc.methods import Method, Scope
 from postil.errors import Failure
@@ -89,6 +90,7 @@ class Dispatcher:
         access: Callers and apps.
         limits: Room for calls.
         metrics: Counters.
+        trouble: The failure that the caller is told of for an exception that nobody expected, or None.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Dispatcher:
         access: Access,
         limits: Limits,
         metrics: Metrics,
+        trouble: Callable[[Exception], Failure | None] = failure_of,
     ) -> None:
         unknown = handlers.keys() - methods.keys()
         if unknown:
@@ -105,6 +108,7 @@ class Dispatcher:
         self._routes = {name: _Route(methods[name], handler, metrics) for name, handler in handlers.items()}
         self._access = access
         self._limits = limits
+        self._trouble = trouble
         self._refusals = metrics.refused
         self._open = True
 
@@ -177,9 +181,16 @@ class Dispatcher:
         except Failure as failure:
             code, body = _failed(route, request_id, statuses.of_failure(failure))
         except Exception as error:  # noqa: BLE001 - the last line of defence: one call fails, the server goes on
-            code, body = _failed(route, request_id, _unexpected(route, request_id, error))
+            code, body = _failed(route, request_id, self._explain(route, request_id, error))
         _record(route, request_id, code, time.monotonic() - started)
         return body
+
+    def _explain(self, route: _Route, request_id: str, error: Exception) -> Status:
+        failure = self._trouble(error)
+        if failure is None:
+            return _unexpected(route, request_id, error)
+        log.error("trouble", rpc=route.method.name, req_id=request_id, reason=failure.details)
+        return statuses.of_failure(failure)
 
     def _place(self, route: _Route, message: Any, authorization: str) -> Place:
         caller = self._access.caller(authorization)
