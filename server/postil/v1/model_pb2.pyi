@@ -15,6 +15,7 @@ import google.protobuf.wrappers_pb2
 import postil.v1.common_pb2
 import postil.v1.concept_pb2
 import postil.v1.data_pb2
+import postil.v1.evaluation_pb2
 import postil.v1.image_pb2
 import postil.v1.status_pb2
 import sys
@@ -162,8 +163,8 @@ class Model(google.protobuf.message.Message):
     user_id: builtins.str
     """Owner; "clarifai" for built-in ones. Set by the server."""
     model_type_id: builtins.str
-    """Kind of model: "visual-classifier" (the general model), "visual-embedder", "text-embedder" or "client-embedder" (a
-    vector space of your own).
+    """Kind of model; ListModelTypes tells them. Of your own: "embedding-classifier" (when none is given), "text-classifier",
+    "knn-concept" or "concept-thresholder". For good.
     """
     description: builtins.str
     """What it does, for people."""
@@ -232,7 +233,7 @@ class Model(google.protobuf.message.Message):
         """Not used by this server."""
 
     @property
-    def default_eval_info(self) -> Global___EvalInfo:
+    def default_eval_info(self) -> postil.v1.evaluation_pb2.EvalInfo:
         """How it is evaluated by default. Not used by this server."""
 
     @property
@@ -276,7 +277,7 @@ class Model(google.protobuf.message.Message):
         task: builtins.str = ...,
         presets: google.protobuf.struct_pb2.Struct | None = ...,
         workflow_recommended: google.protobuf.wrappers_pb2.BoolValue | None = ...,
-        default_eval_info: Global___EvalInfo | None = ...,
+        default_eval_info: postil.v1.evaluation_pb2.EvalInfo | None = ...,
         languages_full: collections.abc.Iterable[postil.v1.common_pb2.FullTag] | None = ...,
         check_consents: collections.abc.Iterable[builtins.str] | None = ...,
         image: postil.v1.image_pb2.Image | None = ...,
@@ -320,7 +321,7 @@ class OutputInfo(google.protobuf.message.Message):
 
     @property
     def params(self) -> google.protobuf.struct_pb2.Struct:
-        """Parameters of its kind. Not used by this server."""
+        """Parameters of its kind: `concept_threshold_type` of a thresholder, "GREATER_THAN" and so on."""
 
     @property
     def params_specs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ModelTypeField]:
@@ -783,6 +784,7 @@ class ModelVersion(google.protobuf.message.Message):
     CREATED_AT_FIELD_NUMBER: builtins.int
     STATUS_FIELD_NUMBER: builtins.int
     ACTIVE_CONCEPT_COUNT_FIELD_NUMBER: builtins.int
+    METRICS_FIELD_NUMBER: builtins.int
     TOTAL_INPUT_COUNT_FIELD_NUMBER: builtins.int
     COMPLETED_AT_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
@@ -824,6 +826,10 @@ class ModelVersion(google.protobuf.message.Message):
         """State: MODEL_TRAINED, MODEL_TRAINING, MODEL_QUEUED_FOR_TRAINING, MODEL_UNTRAINED, or why training failed."""
 
     @property
+    def metrics(self) -> postil.v1.evaluation_pb2.EvalMetrics:
+        """Its newest evaluation: in short, or whole from GetModelVersionMetrics."""
+
+    @property
     def completed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When training ended. Set by the server."""
 
@@ -837,7 +843,9 @@ class ModelVersion(google.protobuf.message.Message):
 
     @property
     def metadata(self) -> google.protobuf.struct_pb2.Struct:
-        """JSON object about it: `dimensions`, the length of the vectors that an embedder gives."""
+        """JSON object about it: `dimensions`, the length of the vectors that an embedder gives; `training`, what a version
+        was trained on: the newest change seen (`sequence`), the number of annotations, the seed.
+        """
 
     @property
     def output_info(self) -> Global___OutputInfo:
@@ -858,6 +866,7 @@ class ModelVersion(google.protobuf.message.Message):
         created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         status: postil.v1.status_pb2.Status | None = ...,
         active_concept_count: builtins.int = ...,
+        metrics: postil.v1.evaluation_pb2.EvalMetrics | None = ...,
         total_input_count: builtins.int = ...,
         completed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         description: builtins.str = ...,
@@ -873,8 +882,8 @@ class ModelVersion(google.protobuf.message.Message):
         train_log: builtins.str = ...,
         num_threads: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["completed_at", b"completed_at", "created_at", b"created_at", "input_info", b"input_info", "metadata", b"metadata", "modified_at", b"modified_at", "output_info", b"output_info", "status", b"status", "train_info", b"train_info", "visibility", b"visibility"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["active_concept_count", b"active_concept_count", "app_id", b"app_id", "completed_at", b"completed_at", "created_at", b"created_at", "description", b"description", "id", b"id", "input_info", b"input_info", "license", b"license", "metadata", b"metadata", "modified_at", b"modified_at", "num_threads", b"num_threads", "output_info", b"output_info", "status", b"status", "total_input_count", b"total_input_count", "train_info", b"train_info", "train_log", b"train_log", "user_id", b"user_id", "visibility", b"visibility"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["completed_at", b"completed_at", "created_at", b"created_at", "input_info", b"input_info", "metadata", b"metadata", "metrics", b"metrics", "modified_at", b"modified_at", "output_info", b"output_info", "status", b"status", "train_info", b"train_info", "visibility", b"visibility"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["active_concept_count", b"active_concept_count", "app_id", b"app_id", "completed_at", b"completed_at", "created_at", b"created_at", "description", b"description", "id", b"id", "input_info", b"input_info", "license", b"license", "metadata", b"metadata", "metrics", b"metrics", "modified_at", b"modified_at", "num_threads", b"num_threads", "output_info", b"output_info", "status", b"status", "total_input_count", b"total_input_count", "train_info", b"train_info", "train_log", b"train_log", "user_id", b"user_id", "visibility", b"visibility"]) -> None: ...
 
 Global___ModelVersion: typing_extensions.TypeAlias = ModelVersion
 
@@ -921,7 +930,7 @@ class TrainInfo(google.protobuf.message.Message):
     RESUME_FROM_MODEL_FIELD_NUMBER: builtins.int
     @property
     def params(self) -> google.protobuf.struct_pb2.Struct:
-        """Parameters, such as a dataset."""
+        """Parameters. include_pending: true learns from labels that wait for review, too."""
 
     @property
     def resume_from_model(self) -> Global___Model:
@@ -937,27 +946,6 @@ class TrainInfo(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["params", b"params", "resume_from_model", b"resume_from_model"]) -> None: ...
 
 Global___TrainInfo: typing_extensions.TypeAlias = TrainInfo
-
-@typing.final
-class EvalInfo(google.protobuf.message.Message):
-    """How to evaluate a model."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    PARAMS_FIELD_NUMBER: builtins.int
-    @property
-    def params(self) -> google.protobuf.struct_pb2.Struct:
-        """Parameters."""
-
-    def __init__(
-        self,
-        *,
-        params: google.protobuf.struct_pb2.Struct | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["params", b"params"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["params", b"params"]) -> None: ...
-
-Global___EvalInfo: typing_extensions.TypeAlias = EvalInfo
 
 @typing.final
 class ModelType(google.protobuf.message.Message):

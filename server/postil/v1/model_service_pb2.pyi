@@ -9,6 +9,7 @@ import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
 import postil.v1.common_pb2
+import postil.v1.evaluation_pb2
 import postil.v1.input_pb2
 import postil.v1.model_pb2
 import postil.v1.output_pb2
@@ -223,7 +224,7 @@ class ListModelsRequest(google.protobuf.message.Message):
     model_type_id: builtins.str
     """Only models of this kind."""
     trained_only: builtins.bool
-    """Only models with a trained version: all are."""
+    """Only models whose newest version is trained."""
     sort_ascending: builtins.bool
     """Ascending instead of descending, with sort_by."""
     sort_by_name: builtins.bool
@@ -526,7 +527,7 @@ class DeleteModelsRequest(google.protobuf.message.Message):
     IDS_FIELD_NUMBER: builtins.int
     DELETE_ALL_FIELD_NUMBER: builtins.int
     delete_all: builtins.bool
-    """All models of the app. Not used by this server."""
+    """All models of the app, instead of ids."""
     @property
     def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
         """The app to work in; empty fields mean the caller's own."""
@@ -628,7 +629,7 @@ class ListModelVersionsRequest(google.protobuf.message.Message):
     per_page: builtins.int
     """Items on a page, 1 to 1000; 0 means 128. More: CONN_INVALID_REQUEST."""
     trained_only: builtins.bool
-    """Only trained versions: all are."""
+    """Only trained versions."""
     sort_ascending: builtins.bool
     """Direction of sort_by. Not used by this server."""
     sort_by_status_code: builtins.bool
@@ -725,7 +726,7 @@ class PostModelVersionsRequest(google.protobuf.message.Message):
         """At most one: concepts, parameters and data to train with. None: what the model says."""
 
     @property
-    def eval_info(self) -> postil.v1.model_pb2.EvalInfo:
+    def eval_info(self) -> postil.v1.evaluation_pb2.EvalInfo:
         """How to evaluate afterwards."""
 
     def __init__(
@@ -735,13 +736,48 @@ class PostModelVersionsRequest(google.protobuf.message.Message):
         model_id: builtins.str = ...,
         model_versions: collections.abc.Iterable[postil.v1.model_pb2.ModelVersion] | None = ...,
         description: builtins.str = ...,
-        eval_info: postil.v1.model_pb2.EvalInfo | None = ...,
+        eval_info: postil.v1.evaluation_pb2.EvalInfo | None = ...,
         do_migration: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["eval_info", b"eval_info", "user_app_id", b"user_app_id"]) -> builtins.bool: ...
     def ClearField(self, field_name: typing.Literal["description", b"description", "do_migration", b"do_migration", "eval_info", b"eval_info", "model_id", b"model_id", "model_versions", b"model_versions", "user_app_id", b"user_app_id"]) -> None: ...
 
 Global___PostModelVersionsRequest: typing_extensions.TypeAlias = PostModelVersionsRequest
+
+@typing.final
+class PatchModelVersionsRequest(google.protobuf.message.Message):
+    """Changes to versions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_APP_ID_FIELD_NUMBER: builtins.int
+    MODEL_ID_FIELD_NUMBER: builtins.int
+    MODEL_VERSIONS_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    model_id: builtins.str
+    """The model. Not there: CONN_DOES_NOT_EXIST."""
+    action: builtins.str
+    """"merge" (also when empty), "overwrite" or "remove". Another: CONN_INVALID_REQUEST."""
+    @property
+    def user_app_id(self) -> postil.v1.common_pb2.UserAppIDSet:
+        """The app to work in; empty fields mean the caller's own."""
+
+    @property
+    def model_versions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[postil.v1.model_pb2.ModelVersion]:
+        """Each with its id, and its description, metadata, licence or status as they shall be. 1 to 128."""
+
+    def __init__(
+        self,
+        *,
+        user_app_id: postil.v1.common_pb2.UserAppIDSet | None = ...,
+        model_id: builtins.str = ...,
+        model_versions: collections.abc.Iterable[postil.v1.model_pb2.ModelVersion] | None = ...,
+        action: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["user_app_id", b"user_app_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "model_id", b"model_id", "model_versions", b"model_versions", "user_app_id", b"user_app_id"]) -> None: ...
+
+Global___PatchModelVersionsRequest: typing_extensions.TypeAlias = PatchModelVersionsRequest
 
 @typing.final
 class DeleteModelVersionRequest(google.protobuf.message.Message):

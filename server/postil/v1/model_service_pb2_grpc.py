@@ -96,6 +96,11 @@ class ModelsStub(object):
                 request_serializer=postil_dot_v1_dot_model__service__pb2.PostModelVersionsRequest.SerializeToString,
                 response_deserializer=postil_dot_v1_dot_model__service__pb2.SingleModelResponse.FromString,
                 _registered_method=True)
+        self.PatchModelVersions = channel.unary_unary(
+                '/postil.v1.Models/PatchModelVersions',
+                request_serializer=postil_dot_v1_dot_model__service__pb2.PatchModelVersionsRequest.SerializeToString,
+                response_deserializer=postil_dot_v1_dot_model__service__pb2.MultiModelVersionResponse.FromString,
+                _registered_method=True)
         self.DeleteModelVersion = channel.unary_unary(
                 '/postil.v1.Models/DeleteModelVersion',
                 request_serializer=postil_dot_v1_dot_model__service__pb2.DeleteModelVersionRequest.SerializeToString,
@@ -157,28 +162,31 @@ class ModelsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PostModels(self, request, context):
-        """Creates models. Not built yet: answers UNIMPLEMENTED.
+        """Creates models, all or none, and answers with the first. One that learns begins untrained (MODEL_UNTRAINED): label
+        inputs, then PostModelVersions. The others are ready at once. A bad id, type or concept: MODEL_INVALID_ARGUMENT; an
+        id that is taken: DATABASE_DUPLICATE_KEY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PatchModels(self, request, context):
-        """Changes models. Not built yet: answers UNIMPLEMENTED.
+        """Changes models, all or none: names, texts, and the concepts and settings that the next version learns. Not there:
+        MODEL_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModel(self, request, context):
-        """Deletes a model with its versions. Not built yet: answers UNIMPLEMENTED.
+        """Deletes a model with its versions; a training of it ends. Not there: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModels(self, request, context):
-        """Deletes several models with their versions. Not built yet: answers UNIMPLEMENTED.
+        """Deletes several models with their versions; those that are not there are passed over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -192,21 +200,34 @@ class ModelsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListModelVersions(self, request, context):
-        """Versions of a model; each has one so far.
+        """Versions of a model, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostModelVersions(self, request, context):
-        """Trains a model in the background; poll GetModelVersion. Not built yet: answers UNIMPLEMENTED.
+        """Trains a model in the background, from the labels of inputs that are ready. Poll GetModelVersion: the status goes
+        from MODEL_QUEUED_FOR_TRAINING over MODEL_TRAINING (with percent_completed) to MODEL_TRAINED, or to why it failed.
+        Refused at once: a model without concepts or with unknown ones (MODEL_INVALID_ARGUMENT), no labels
+        (MODEL_TRAINING_NO_DATA), no positive ones (MODEL_TRAINING_NO_POSITIVES), mutually exclusive concepts with
+        positives of one only (MODEL_TRAINING_ONE_VS_N_SINGLE_CLASS); 128 trainings wait: MODEL_BUSY_PLEASE_RETRY. Several
+        trainings run one after the other, each a version of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PatchModelVersions(self, request, context):
+        """Changes what is said of versions, all or none. A training is taken back by status MODEL_UNTRAINED; another status is
+        refused (MODEL_INVALID_ARGUMENT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModelVersion(self, request, context):
-        """Deletes one version. Not built yet: answers UNIMPLEMENTED.
+        """Deletes one version; a training of it ends. Not there: CONN_DOES_NOT_EXIST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -288,6 +309,11 @@ def add_ModelsServicer_to_server(servicer, server):
                     servicer.PostModelVersions,
                     request_deserializer=postil_dot_v1_dot_model__service__pb2.PostModelVersionsRequest.FromString,
                     response_serializer=postil_dot_v1_dot_model__service__pb2.SingleModelResponse.SerializeToString,
+            ),
+            'PatchModelVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.PatchModelVersions,
+                    request_deserializer=postil_dot_v1_dot_model__service__pb2.PatchModelVersionsRequest.FromString,
+                    response_serializer=postil_dot_v1_dot_model__service__pb2.MultiModelVersionResponse.SerializeToString,
             ),
             'DeleteModelVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteModelVersion,
@@ -630,6 +656,33 @@ class Models(object):
             '/postil.v1.Models/PostModelVersions',
             postil_dot_v1_dot_model__service__pb2.PostModelVersionsRequest.SerializeToString,
             postil_dot_v1_dot_model__service__pb2.SingleModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PatchModelVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/postil.v1.Models/PatchModelVersions',
+            postil_dot_v1_dot_model__service__pb2.PatchModelVersionsRequest.SerializeToString,
+            postil_dot_v1_dot_model__service__pb2.MultiModelVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

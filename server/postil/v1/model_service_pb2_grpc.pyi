@@ -218,6 +218,22 @@ _ModelsPostModelVersionsType = typing_extensions.TypeVar(
     ],
 )
 
+_ModelsPatchModelVersionsType = typing_extensions.TypeVar(
+    '_ModelsPatchModelVersionsType',
+    grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PatchModelVersionsRequest,
+        postil.v1.model_service_pb2.MultiModelVersionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PatchModelVersionsRequest,
+        postil.v1.model_service_pb2.MultiModelVersionResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PatchModelVersionsRequest,
+        postil.v1.model_service_pb2.MultiModelVersionResponse,
+    ],
+)
+
 _ModelsDeleteModelVersionType = typing_extensions.TypeVar(
     '_ModelsDeleteModelVersionType',
     grpc.UnaryUnaryMultiCallable[
@@ -266,7 +282,7 @@ _ModelsListModelTypesType = typing_extensions.TypeVar(
     ],
 )
 
-class ModelsStub(typing.Generic[_ModelsPostModelOutputsType, _ModelsGetModelType, _ModelsGetModelOutputInfoType, _ModelsListModelsType, _ModelsPostModelsSearchesType, _ModelsPostModelsType, _ModelsPatchModelsType, _ModelsDeleteModelType, _ModelsDeleteModelsType, _ModelsGetModelVersionType, _ModelsListModelVersionsType, _ModelsPostModelVersionsType, _ModelsDeleteModelVersionType, _ModelsGetModelTypeType, _ModelsListModelTypesType]):
+class ModelsStub(typing.Generic[_ModelsPostModelOutputsType, _ModelsGetModelType, _ModelsGetModelOutputInfoType, _ModelsListModelsType, _ModelsPostModelsSearchesType, _ModelsPostModelsType, _ModelsPatchModelsType, _ModelsDeleteModelType, _ModelsDeleteModelsType, _ModelsGetModelVersionType, _ModelsListModelVersionsType, _ModelsPostModelVersionsType, _ModelsPatchModelVersionsType, _ModelsDeleteModelVersionType, _ModelsGetModelTypeType, _ModelsListModelTypesType]):
     """Reads models, trains them and predicts with them."""
 
     @typing.overload
@@ -318,6 +334,10 @@ class ModelsStub(typing.Generic[_ModelsPostModelOutputsType, _ModelsGetModelType
         grpc.UnaryUnaryMultiCallable[
             postil.v1.model_service_pb2.PostModelVersionsRequest,
             postil.v1.model_service_pb2.SingleModelResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.PatchModelVersionsRequest,
+            postil.v1.model_service_pb2.MultiModelVersionResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             postil.v1.model_service_pb2.DeleteModelVersionRequest,
@@ -384,6 +404,10 @@ class ModelsStub(typing.Generic[_ModelsPostModelOutputsType, _ModelsGetModelType
             postil.v1.model_service_pb2.SingleModelResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            postil.v1.model_service_pb2.PatchModelVersionsRequest,
+            postil.v1.model_service_pb2.MultiModelVersionResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             postil.v1.model_service_pb2.DeleteModelVersionRequest,
             postil.v1.status_pb2.BaseResponse,
         ],
@@ -418,28 +442,44 @@ class ModelsStub(typing.Generic[_ModelsPostModelOutputsType, _ModelsGetModelType
     """Models whose name matches a pattern, the app's own first."""
 
     PostModels: _ModelsPostModelsType
-    """Creates models. Not built yet: answers UNIMPLEMENTED."""
+    """Creates models, all or none, and answers with the first. One that learns begins untrained (MODEL_UNTRAINED): label
+    inputs, then PostModelVersions. The others are ready at once. A bad id, type or concept: MODEL_INVALID_ARGUMENT; an
+    id that is taken: DATABASE_DUPLICATE_KEY.
+    """
 
     PatchModels: _ModelsPatchModelsType
-    """Changes models. Not built yet: answers UNIMPLEMENTED."""
+    """Changes models, all or none: names, texts, and the concepts and settings that the next version learns. Not there:
+    MODEL_DOES_NOT_EXIST.
+    """
 
     DeleteModel: _ModelsDeleteModelType
-    """Deletes a model with its versions. Not built yet: answers UNIMPLEMENTED."""
+    """Deletes a model with its versions; a training of it ends. Not there: CONN_DOES_NOT_EXIST."""
 
     DeleteModels: _ModelsDeleteModelsType
-    """Deletes several models with their versions. Not built yet: answers UNIMPLEMENTED."""
+    """Deletes several models with their versions; those that are not there are passed over."""
 
     GetModelVersion: _ModelsGetModelVersionType
     """One version of a model. Not there: CONN_DOES_NOT_EXIST."""
 
     ListModelVersions: _ModelsListModelVersionsType
-    """Versions of a model; each has one so far."""
+    """Versions of a model, newest first."""
 
     PostModelVersions: _ModelsPostModelVersionsType
-    """Trains a model in the background; poll GetModelVersion. Not built yet: answers UNIMPLEMENTED."""
+    """Trains a model in the background, from the labels of inputs that are ready. Poll GetModelVersion: the status goes
+    from MODEL_QUEUED_FOR_TRAINING over MODEL_TRAINING (with percent_completed) to MODEL_TRAINED, or to why it failed.
+    Refused at once: a model without concepts or with unknown ones (MODEL_INVALID_ARGUMENT), no labels
+    (MODEL_TRAINING_NO_DATA), no positive ones (MODEL_TRAINING_NO_POSITIVES), mutually exclusive concepts with
+    positives of one only (MODEL_TRAINING_ONE_VS_N_SINGLE_CLASS); 128 trainings wait: MODEL_BUSY_PLEASE_RETRY. Several
+    trainings run one after the other, each a version of its own.
+    """
+
+    PatchModelVersions: _ModelsPatchModelVersionsType
+    """Changes what is said of versions, all or none. A training is taken back by status MODEL_UNTRAINED; another status is
+    refused (MODEL_INVALID_ARGUMENT).
+    """
 
     DeleteModelVersion: _ModelsDeleteModelVersionType
-    """Deletes one version. Not built yet: answers UNIMPLEMENTED."""
+    """Deletes one version; a training of it ends. Not there: CONN_DOES_NOT_EXIST."""
 
     GetModelType: _ModelsGetModelTypeType
     """One kind of model. Not there: CONN_DOES_NOT_EXIST."""
@@ -495,6 +535,10 @@ ModelsAsyncStub: typing_extensions.TypeAlias = ModelsStub[
     grpc.aio.UnaryUnaryMultiCallable[
         postil.v1.model_service_pb2.PostModelVersionsRequest,
         postil.v1.model_service_pb2.SingleModelResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        postil.v1.model_service_pb2.PatchModelVersionsRequest,
+        postil.v1.model_service_pb2.MultiModelVersionResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         postil.v1.model_service_pb2.DeleteModelVersionRequest,
@@ -564,7 +608,10 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.PostModelsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.model_service_pb2.SingleModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.SingleModelResponse]]:
-        """Creates models. Not built yet: answers UNIMPLEMENTED."""
+        """Creates models, all or none, and answers with the first. One that learns begins untrained (MODEL_UNTRAINED): label
+        inputs, then PostModelVersions. The others are ready at once. A bad id, type or concept: MODEL_INVALID_ARGUMENT; an
+        id that is taken: DATABASE_DUPLICATE_KEY.
+        """
 
     @abc.abstractmethod
     def PatchModels(
@@ -572,7 +619,9 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.PatchModelsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.model_service_pb2.MultiModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiModelResponse]]:
-        """Changes models. Not built yet: answers UNIMPLEMENTED."""
+        """Changes models, all or none: names, texts, and the concepts and settings that the next version learns. Not there:
+        MODEL_DOES_NOT_EXIST.
+        """
 
     @abc.abstractmethod
     def DeleteModel(
@@ -580,7 +629,7 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.DeleteModelRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]:
-        """Deletes a model with its versions. Not built yet: answers UNIMPLEMENTED."""
+        """Deletes a model with its versions; a training of it ends. Not there: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def DeleteModels(
@@ -588,7 +637,7 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.DeleteModelsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]:
-        """Deletes several models with their versions. Not built yet: answers UNIMPLEMENTED."""
+        """Deletes several models with their versions; those that are not there are passed over."""
 
     @abc.abstractmethod
     def GetModelVersion(
@@ -604,7 +653,7 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.ListModelVersionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.model_service_pb2.MultiModelVersionResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiModelVersionResponse]]:
-        """Versions of a model; each has one so far."""
+        """Versions of a model, newest first."""
 
     @abc.abstractmethod
     def PostModelVersions(
@@ -612,7 +661,23 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.PostModelVersionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.model_service_pb2.SingleModelResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.SingleModelResponse]]:
-        """Trains a model in the background; poll GetModelVersion. Not built yet: answers UNIMPLEMENTED."""
+        """Trains a model in the background, from the labels of inputs that are ready. Poll GetModelVersion: the status goes
+        from MODEL_QUEUED_FOR_TRAINING over MODEL_TRAINING (with percent_completed) to MODEL_TRAINED, or to why it failed.
+        Refused at once: a model without concepts or with unknown ones (MODEL_INVALID_ARGUMENT), no labels
+        (MODEL_TRAINING_NO_DATA), no positive ones (MODEL_TRAINING_NO_POSITIVES), mutually exclusive concepts with
+        positives of one only (MODEL_TRAINING_ONE_VS_N_SINGLE_CLASS); 128 trainings wait: MODEL_BUSY_PLEASE_RETRY. Several
+        trainings run one after the other, each a version of its own.
+        """
+
+    @abc.abstractmethod
+    def PatchModelVersions(
+        self,
+        request: postil.v1.model_service_pb2.PatchModelVersionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[postil.v1.model_service_pb2.MultiModelVersionResponse, collections.abc.Awaitable[postil.v1.model_service_pb2.MultiModelVersionResponse]]:
+        """Changes what is said of versions, all or none. A training is taken back by status MODEL_UNTRAINED; another status is
+        refused (MODEL_INVALID_ARGUMENT).
+        """
 
     @abc.abstractmethod
     def DeleteModelVersion(
@@ -620,7 +685,7 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         request: postil.v1.model_service_pb2.DeleteModelVersionRequest,
         context: _ServicerContext,
     ) -> typing.Union[postil.v1.status_pb2.BaseResponse, collections.abc.Awaitable[postil.v1.status_pb2.BaseResponse]]:
-        """Deletes one version. Not built yet: answers UNIMPLEMENTED."""
+        """Deletes one version; a training of it ends. Not there: CONN_DOES_NOT_EXIST."""
 
     @abc.abstractmethod
     def GetModelType(
