@@ -81,13 +81,14 @@ from postil.media.decoders import Budget, Decoders
 from postil.media.fetch import Fetcher
 from postil.media.thumbnails import Thumbnails
 from postil.metrics import Metrics
+from postil.store import layout
 from postil.store.base import Corrupt, WriteFailed
 from postil.store.layout import Unfinished
 from postil.store.lock import DirectoryInUse
 from postil.store.migrations import NewerSchema
 from postil.store.sqlite import SqliteStore
 
-INDEX = "index"  # folder of the data directory; derived
+INDEX = layout.INDEX
 THUMBNAILS = "thumbnails"  # the same
 
 log = logs.get(__name__)

@@ -144,23 +144,64 @@ def _app(settings: config.Config) -> Any:
 
 @main.command()
 @_settings("data_dir")
-def verify(**given: Any) -> None:
-    """Check rows, media and index of a stopped server against each other; exit 1 when something is wrong."""
+@click.argument("path", type=_FOLDER, required=False)
+def verify(path: Path | None, **given: Any) -> None:
+    """Check a backup, or the rows, media and index of a data directory; exit 1 when something is wrong.
+
+    PATH is either of them; without it, the data directory of the settings. Beside a running server the index is left
+    out.
+    """
     settings = _load(given)
     logs.configure("warning", "auto")
-    if not settings.data_dir.is_dir():
-        _refuse(f"{settings.data_dir} is not a directory")
-    from postil.app import App
-    from postil.upkeep import verify_directory
+    from postil.commands.backup import verify as look
+
+    sys.exit(_upkeep(lambda: look(path or settings.data_dir)))
+
+
+@main.command()
+@_settings("data_dir")
+@click.argument("destination", type=_FOLDER)
+@click.option("--reuse", type=_FOLDER, metavar="BACKUP", help="An earlier backup whose media may be shared (links).")
+def backup(destination: Path, reuse: Path | None, **given: Any) -> None:
+    """Copy everything that is kept to DESTINATION, as it is at one moment, also while the server runs."""
+    settings = _load(given)
+    from postil.commands.backup import backup as take
+
+    sys.exit(_upkeep(lambda: take(settings.data_dir, destination, reuse)))
+
+
+@main.command()
+@click.argument("source", type=_FOLDER, metavar="BACKUP")
+@click.argument("data_dir", type=_FOLDER)
+def restore(source: Path, data_dir: Path) -> None:
+    """Put BACKUP into DATA_DIR, which must be empty or new, after every checksum in it held."""
+    from postil.commands.backup import restore as put_back
+
+    sys.exit(_upkeep(lambda: put_back(source, data_dir)))
+
+
+@main.command()
+@_settings("data_dir")
+@click.option("--drop-damaged", is_flag=True, help="Take vectors out that are damaged and that no index has.")
+def rebuild_index(drop_damaged: bool, **given: Any) -> None:
+    """Mend damaged vectors from the index, then build the index of a stopped server anew from rows."""
+    settings = _load(given)
+    logs.configure("warning", "auto")
+    from postil.commands.backup import rebuild_index as rebuild
+
+    sys.exit(_upkeep(lambda: rebuild(settings.data_dir, drop=drop_damaged)))
+
+
+def _upkeep(run: Callable[[], int]) -> int:
+    """Runs a command on files; what the disk refuses is said in one line."""
+    from postil.upkeep import refusals
 
     try:
-        findings = list(verify_directory(settings.data_dir))
-    except App.refusals as error:
+        return run()
+    except refusals as error:
         _refuse(str(error))
-    for line in findings:
-        click.echo(line)
-    click.echo(f"{settings.data_dir}: {f'{len(findings)} problems' if findings else 'clean'}")
-    sys.exit(1 if findings else 0)
+    except OSError as error:
+        _refuse(f"{error.strerror or error}: {error.filename or ''}")
 
 
 @main.command()

@@ -13,16 +13,20 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from postil.app import INDEX
 from postil.index import checkpoint, recovery
 from postil.index.builder import IDLE_S
 from postil.index.files import MANIFEST, Damaged, Folder
 from postil.index.manager import IndexManager
-from postil.store.base import Transaction
-from postil.store.layout import refuse_unfinished
+from postil.store.backup import Unusable
+from postil.store.base import Corrupt, Transaction, WriteFailed
+from postil.store.layout import INDEX, Unfinished, refuse_unfinished
 from postil.store.lock import DirectoryInUse, DirectoryLock
+from postil.store.migrations import NewerSchema
 from postil.store.sqlite import SqliteStore
 from postil.store.verify import verify as verify_store
+
+# What these raise when the fault is in the directory or the machine; the text is for the person who asked.
+refusals = (Corrupt, DirectoryInUse, NewerSchema, Unfinished, Unusable, WriteFailed)
 
 _LOOK_S = 0.2
 

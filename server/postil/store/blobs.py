@@ -6,6 +6,7 @@ A file under its final name is complete and durable: it was written aside, fsync
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 from postil.store.base import Corrupt
 from postil.store.damage import refused
@@ -92,9 +94,19 @@ class FileBlobs:
     def sweep(self, keep: Callable[[str], bool], older_than_s: float) -> int:
         """Asks `keep` about each file last put more than `older_than_s` seconds ago, and removes it on False.
 
-        What an interrupted put left behind is removed as well, once it is as old.
+        What an interrupted put left behind is removed as well, once it is as old. Nothing is while something is pinned.
         """
         horizon = time.time() - older_than_s
+        if not self._root.is_dir():
+            return 0
+        try:
+            pin = Pin(self._root, alone=True)
+        except BlockingIOError:  # a backup is being taken; another time
+            return 0
+        with pin:
+            return self._sweep(keep, horizon)
+
+    def _sweep(self, keep: Callable[[str], bool], horizon: float) -> int:
         removed = 0
         for path in self._files():
             with self._sweeping:
@@ -133,6 +145,29 @@ def make_directory(directory: Path) -> None:
     for path in {directory.absolute().parent, *(path.absolute().parent for path in missing)}:
         with contextlib.suppress(PermissionError):  # a folder of somebody else's, that is not new
             sync_directory(path)
+
+
+class Pin:
+    """While it is held nothing is swept, in this process or another.
+
+    Args:
+        root: The folder of the blobs.
+        alone: The sweeper's own: raises BlockingIOError when somebody holds one.
+    """
+
+    def __init__(self, root: Path, *, alone: bool = False) -> None:
+        self._handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)
 
 
 def sync_directory(directory: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 DATABASE = "postil.sqlite3"
 BLOBS = "blobs"
+INDEX = "index"  # derived
 # Lies in the directory while a backup is put into it. The database comes last.
 RESTORING = "restoring"
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 CHUNK = 1024  # values per IN list; a power of two, far below SQLite's limit of 32,766 parameters
 INSERT_SIZES = (64, 16, 4, 1)  # rows per INSERT: few distinct statements, all of them kept prepared
@@ -39,6 +40,11 @@ def connect(path: Path, *, writer: bool) -> sqlite3.Connection:
         connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}")
         connection.execute("PRAGMA query_only=ON")
     return connection
+
+
+def connect_still(path: Path) -> sqlite3.Connection:
+    """Opens a database that nobody writes, for reading, and leaves no file beside it."""
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, isolation_level=None)
 
 
 @lru_cache(maxsize=512)
