@@ -68,3 +68,10 @@ def jpeg_with_scans(count: int) -> bytes:
     data = encode(noise(64, 64), "JPEG", progressive=True)
     start = data.rindex(b"\xff\xda")
     return data[:-2] + data[start:-2] * count + b"\xff\xd9"
+
+
+def slow_jpeg() -> bytes:
+    """A progressive JPEG of 16 million pixels with some hundred passes over all of them: small, and minutes of work."""
+    data = encode(Image.new("L", (4096, 4096)), "JPEG", progressive=True)
+    start = data.rindex(b"\xff\xda")
+    return data[:-2] + data[start:-2] * 1000 + b"\xff\xd9"

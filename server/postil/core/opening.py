@@ -1,14 +1,14 @@
-"""Opening pictures for core: one reader for the whole server, so that its bound on decoded pixels holds for all."""
+"""Opening pictures for core: the same decoders for the whole server, so that their bounds hold for all."""
 
 from __future__ import annotations
 
-from postil.media.pictures import EMBED_SIDE, Picture, PictureReader
+from postil.media.pictures import EMBED_SIDE, Opener, Picture
 
 
 class Opening:
     """Opens pictures. Thread-safe; both methods raise Failure for what is no good picture."""
 
-    def __init__(self, reader: PictureReader) -> None:
+    def __init__(self, reader: Opener) -> None:
         self._reader = reader
 
     def to_embed(self, content: bytes) -> Picture:

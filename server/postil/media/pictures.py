@@ -10,10 +10,10 @@ from __future__ import annotations
 import io
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,17 +67,53 @@ class PictureLimits:
     max_scans: int = 200
 
 
-class PictureReader:
-    """Opens pictures within limits. Thread-safe.
+Room: TypeAlias = Callable[[int], AbstractContextManager[None]]
 
-    However many threads open pictures, those being decoded at one time have together no more than `max_pixels`
-    (about nine bytes each at worst), so that a crowd of large pictures makes a queue and not a heap.
+
+class Opener(Protocol):
+    """Opens pictures. Thread-safe."""
+
+    def open(self, data: bytes, *, side: int | None = None) -> Picture:
+        """See `PictureReader.open`."""
+        ...
+
+
+class PixelRoom:
+    """Room for pixels that are being decoded. Thread-safe.
+
+    However many pictures are opened at one time, they have together no more than `pixels` (about 13 bytes each at
+    worst), so that a crowd of large pictures makes a queue and not a heap.
     """
 
-    def __init__(self, limits: PictureLimits | None = None) -> None:
+    def __init__(self, pixels: int) -> None:
+        self._free = pixels
+        self._change = threading.Condition()
+
+    @contextmanager
+    def take(self, pixels: int) -> Iterator[None]:
+        """Waits until so many pixels may be decoded."""
+        with self._change:
+            self._change.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._change:
+                self._free += pixels
+                self._change.notify_all()
+
+
+class PictureReader:
+    """Opens pictures within limits, in this process. Thread-safe. The server does it in others: `media/decoders.py`.
+
+    Args:
+        limits: What is accepted.
+        room: Where room for a picture's pixels is taken while it is decoded; by default, for `max_pixels` in all.
+    """
+
+    def __init__(self, limits: PictureLimits | None = None, room: Room | None = None) -> None:
         self._limits = limits or PictureLimits()
-        self._free = self._limits.max_pixels
-        self._room = threading.Condition()
+        self._room = room or PixelRoom(self._limits.max_pixels).take
 
     def open(self, data: bytes, *, side: int | None = None) -> Picture:
         """Decodes the first frame of a picture.
@@ -91,18 +127,20 @@ class PictureReader:
         Raises:
             Failure: INPUT_INVALID_ARGUMENT, INPUT_UNSUPPORTED_FORMAT, INPUT_OVER_LIMIT or ALL_INPUT_INVALID_BYTES.
         """
-        self._check_file(data)
+        check_file(data, self._limits)
         try:
             image = self._identify(data)
             self._check_size(image)
             size = _full_size(image)
             if side:
                 image.draft(image.mode, (side, side))
-            with self._decoding(math.prod(image.size)):
+            with self._room(math.prod(image.size)):
                 upright = _decode(image)
                 reduced = _reduce(upright, side) if side else upright
         except errors.Failure:
             raise
+        except MemoryError as error:
+            raise too_hungry() from error
         except Exception as error:  # Pillow's readers raise some twenty kinds for damaged files
             raise errors.Failure(
                 StatusCode.ALL_INPUT_INVALID_BYTES,
@@ -111,22 +149,6 @@ class PictureReader:
             ) from error
         width, height = size or upright.size
         return Picture(reduced, width, height, _format(image))
-
-    def _check_file(self, data: bytes) -> None:
-        if not data:
-            raise errors.Failure(StatusCode.INPUT_INVALID_ARGUMENT, "The picture has no bytes. Send a picture file.")
-        if len(data) > self._limits.max_bytes:
-            raise errors.Failure(
-                StatusCode.INPUT_OVER_LIMIT,
-                f"The picture file has {len(data):,} bytes; at most {self._limits.max_bytes:,} are accepted. "
-                "Compress it or scale it down.",
-            )
-        # Within compressed data an 0xFF is never followed by 0xDA, so this counts scans and little else.
-        if data[:2] == b"\xff\xd8" and data.count(b"\xff\xda") > self._limits.max_scans:
-            raise errors.Failure(
-                StatusCode.INPUT_OVER_LIMIT,
-                f"The JPEG has more than {self._limits.max_scans} scans. Save it again as an ordinary JPEG.",
-            )
 
     def _identify(self, data: bytes) -> Image.Image:
         """Reads the header only."""
@@ -151,18 +173,23 @@ class PictureReader:
         if width * height > self._limits.max_pixels:
             raise _too_large(f"{width:,} × {height:,} pixels", self._limits.max_pixels)
 
-    @contextmanager
-    def _decoding(self, pixels: int) -> Iterator[None]:
-        """Waits until so many pixels may be decoded."""
-        with self._room:
-            self._room.wait_for(lambda: self._free >= pixels)
-            self._free -= pixels
-        try:
-            yield
-        finally:
-            with self._room:
-                self._free += pixels
-                self._room.notify_all()
+
+def check_file(data: bytes, limits: PictureLimits) -> None:
+    """What can be told without a look at the format: raises Failure for an empty or too large file."""
+    if not data:
+        raise errors.Failure(StatusCode.INPUT_INVALID_ARGUMENT, "The picture has no bytes. Send a picture file.")
+    if len(data) > limits.max_bytes:
+        raise errors.Failure(
+            StatusCode.INPUT_OVER_LIMIT,
+            f"The picture file has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted. "
+            "Compress it or scale it down.",
+        )
+    # Within compressed data an 0xFF is never followed by 0xDA, so this counts scans and little else.
+    if data[:2] == b"\xff\xd8" and data.count(b"\xff\xda") > limits.max_scans:
+        raise errors.Failure(
+            StatusCode.INPUT_OVER_LIMIT,
+            f"The JPEG has more than {limits.max_scans} scans. Save it again as an ordinary JPEG.",
+        )
 
 
 def open_picture(data: bytes, *, side: int | None = None) -> Picture:
@@ -178,6 +205,14 @@ def crop(image: Image.Image, box: BoundingBox) -> Image.Image:
     right = max(math.ceil(box.right_col * image.width), left + 1)
     bottom = max(math.ceil(box.bottom_row * image.height), top + 1)
     return image.crop((max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height)))
+
+
+def too_hungry() -> errors.Failure:
+    """The refusal of a picture for which memory does not suffice."""
+    return errors.Failure(
+        StatusCode.INPUT_OVER_LIMIT,
+        "The picture needs more memory to decode than one picture gets. Scale it down, or save it in a simpler way.",
+    )
 
 
 def _too_large(what: str, limit: int) -> errors.Failure:

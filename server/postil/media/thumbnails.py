@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from postil.media.pictures import PictureReader
+from postil.media.pictures import Opener
 
 # Longest edge in pixels, by the names that published clients know. "orig" is the file as it came.
 SIZES: dict[str, int] = {"tiny": 100, "small": 300, "large": 1000}
@@ -35,7 +35,7 @@ class Thumbnails:
         capacity: Bytes of all files together.
     """
 
-    def __init__(self, root: Path, reader: PictureReader, capacity: int = 256 * 1024 * 1024) -> None:
+    def __init__(self, root: Path, reader: Opener, capacity: int = 256 * 1024 * 1024) -> None:
         self._root = root
         self._reader = reader
         self._capacity = capacity
@@ -116,7 +116,7 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def shrunk(reader: PictureReader, content: bytes, edge: int) -> bytes:
+def shrunk(reader: Opener, content: bytes, edge: int) -> bytes:
     """A picture as a JPEG whose longest edge has at most `edge` pixels.
 
     Raises:
