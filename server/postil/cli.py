@@ -142,6 +142,9 @@ def _app(settings: config.Config) -> Any:
     return App(settings)
 
 
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
 @main.command()
 @_settings("data_dir")
 @click.argument("path", type=_FOLDER, required=False)

@@ -154,9 +154,7 @@ def verify(data_dir: Path) -> Iterator[str]:
     try:
         with closing(connect(database, writer=False)) as connection:
             connection.execute("BEGIN")
-            yield from _pages(connection)
-            yield from _rows(connection)
-            yield from _vectors(connection)
+            yield from _database(connection)
             yield from _blobs(connection, FileBlobs(data_dir / BLOBS))
     except sqlite3.DatabaseError as error:
         yield f"The database cannot be read on: {error}."
