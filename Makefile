@@ -19,12 +19,15 @@ CLARIFAI_OLD     := $(CACHE)/venvs/clarifai-2.6.2
 CLARIFAI_JS      := $(CACHE)/node/clarifai-2.9.1
 CLARIFAI_NODE    := $(CACHE)/node/nodejs-grpc-11.11.0
 
+# What `make trust` runs, one after the other.
+LONG_RUNS := crash powerloss
+
 # Given on the command line: make run ARGS="--data-dir /srv/postil", make test ARGS="-k search -x"
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test exactness verify fix protos bench bench-models bench-peers clean install \
+.PHONY: help run demo test exactness crash powerloss trust verify fix protos bench bench-models bench-peers clean install \
         verify-ruff verify-mypy verify-protos verify-docs verify-shell fix-ruff fix-protos fix-docs grpcurl published-clients
 
 help: ## list the targets
@@ -47,6 +50,15 @@ test: $(STAMP)-test ## run the tests
 
 exactness: $(STAMP)-test ## compare 100,000 random searches with a naive scan (ARGS="1000 7": how many, seed)
 	PYTHONPATH=tests $(BIN)/python -m support.exactness $(or $(ARGS),100000)
+
+crash: $(STAMP)-test ## kill servers under load, 1,000 times, and look for what is lost (ARGS="--kills 50")
+	PYTHONPATH=tests $(BIN)/python -m crash $(ARGS)
+
+powerloss: $(STAMP)-test ## cut the power 10,000 times, in a recording of what the disk was told (ARGS="--images 500")
+	PYTHONPATH=tests $(BIN)/python -m powerloss $(ARGS)
+
+trust: ## the long forms of what should lose data or bring a server down, hours; writes docs/trust.md
+	@for run in $(LONG_RUNS); do $(MAKE) $$run ARGS= || exit 1; done
 
 verify: verify-ruff verify-mypy verify-protos verify-docs verify-shell ## every check that is not a test
 

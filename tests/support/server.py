@@ -62,11 +62,11 @@ class Server:
         self._start()
 
     def _start(self) -> None:
-        arguments = command("serve", "--data-dir", str(self.data_dir), *LOCAL, *self._options)
+        arguments = self._program("serve", "--data-dir", str(self.data_dir), *LOCAL, *self._options)
         began = time.monotonic()
         with self.log.open("ab") as errors:
             self.process = subprocess.Popen(
-                arguments, stdout=subprocess.PIPE, stderr=errors, text=True, env=clean_environment()
+                arguments, stdout=subprocess.PIPE, stderr=errors, text=True, env=self._environment()
             )
         self.ready_line = self._first_line()
         self.started_s = time.monotonic() - began
@@ -76,6 +76,13 @@ class Server:
             raise RuntimeError(f"no ready line but {self.ready_line!r}\n{self.tail()}")
         self.grpc, self.http = ready[1], f"http://{ready[2]}"
         self._disconnect()  # a call that came too late may have opened a channel to the server before this one
+
+    def _program(self, *arguments: str) -> list[str]:
+        """What is started; for servers that are not quite the product."""
+        return command(*arguments)
+
+    def _environment(self) -> dict[str, str]:
+        return clean_environment()
 
     def _first_line(self) -> str:
         assert self.process.stdout is not None

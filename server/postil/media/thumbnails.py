@@ -73,11 +73,13 @@ class Thumbnails:
         return removed
 
     def _put(self, place: Path, content: bytes) -> None:
-        """A file under its final name is complete; whether it survives a power cut does not matter."""
+        """A file under its final name is complete, after a power cut too: its bytes are on disk before its name is."""
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=place.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         with self._lock:
             if not place.exists():
                 self._size += len(content)

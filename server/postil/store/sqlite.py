@@ -15,7 +15,7 @@ from typing import Self, TypeVar, cast
 
 from postil.store import feed
 from postil.store.base import Change, Queries, Transaction
-from postil.store.blobs import FileBlobs
+from postil.store.blobs import FileBlobs, make_directory
 from postil.store.damage import Checker, Health
 from postil.store.layout import BLOBS, DATABASE, refuse_unfinished
 from postil.store.lock import DirectoryLock
@@ -46,14 +46,14 @@ class SqliteStore:
     """
 
     def __init__(self, data_dir: Path, *, keep_changes: int = KEEP_CHANGES) -> None:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(data_dir)
         self._lock = DirectoryLock(data_dir)
         self._path = path = data_dir / DATABASE
         self.health = Health(path)
         try:
             refuse_unfinished(data_dir)
             migrate(path)
-            (data_dir / BLOBS).mkdir(mode=0o700, exist_ok=True)
+            make_directory(data_dir / BLOBS)
             self.blobs = FileBlobs(data_dir / BLOBS)
             self.key_stamp = FileStamp(data_dir)
             self._readers = Readers(path)

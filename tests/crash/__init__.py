@@ -1,0 +1,1 @@
+"""Kills servers at random and at named moments, and compares what is left with what was acknowledged."""
