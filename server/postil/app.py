@@ -83,6 +83,7 @@ from postil.media.thumbnails import Thumbnails
 from postil.metrics import Metrics
 from postil.store import layout
 from postil.store.base import Corrupt, WriteFailed
+from postil.store.blobs import FileBlobs
 from postil.store.layout import Unfinished
 from postil.store.lock import DirectoryInUse
 from postil.store.migrations import NewerSchema
@@ -94,6 +95,7 @@ THUMBNAILS = "thumbnails"  # the same
 log = logs.get(__name__)
 
 
+_HALF_WRITTEN_S = 3600  # nothing takes that long to write
 _PRESSURE = 0.9  # of the index; above it, loading waits
 
 
@@ -158,6 +160,7 @@ class App:
         index = _index(config.data_dir, store)
         on_stop(index.close)
         self._afterwards.append(self._own(store.checker(lower_priority, index.mend)).start)
+        self._afterwards.append(threading.Thread(target=_sweep, args=(store.blobs,), daemon=True).start)
         hosting = Hosting(config.public_url or f"http://{http_at}")
         rehost(store, hosting)
         catalogs = Catalogs(store, config.data_dir / INDEX, store.schema)
@@ -271,6 +274,11 @@ class App:
         watch("postil_store_damaged", "1 once damage of the database was met.", lambda: bool(store.health.damage))
         watch("postil_vectors_lost", "Damaged vectors that no search finds.", index.lost)
         watch("postil_index_sequence", "Newest change in the index.", lambda: index.applied)
+
+
+def _sweep(blobs: FileBlobs) -> None:
+    """Removes what killed servers left half written, an hour after."""
+    blobs.sweep(lambda _: True, _HALF_WRITTEN_S)
 
 
 def _index(data_dir: Path, store: SqliteStore) -> IndexManager:
