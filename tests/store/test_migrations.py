@@ -28,6 +28,9 @@ NAMES = [
     "m0008_predictions",
     "m0009_feedback",
     "m0010_models",
+    "m0011_keys",
+    "m0012_datasets",
+    "m0013_evaluations",
 ]
 
 

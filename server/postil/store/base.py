@@ -23,6 +23,7 @@ from postil.store.datasets import (
     Member,
     Part,
 )
+from postil.store.evaluations import EvaluationQueries, EvaluationRecord, EvaluationWrites
 from postil.store.faults import Corrupt, Duplicate, Missing, StoreClosed, TooOld, WriteFailed
 from postil.store.feedback import (
     FOREVER_US,
@@ -85,6 +86,7 @@ __all__ = [
     "DatasetRecord",
     "DatasetVersionRecord",
     "Duplicate",
+    "EvaluationRecord",
     "Evidence",
     "EvidenceRecord",
     "Examples",
@@ -133,6 +135,7 @@ class Queries(
     FeedbackQueries,
     ModelQueries,
     DatasetQueries,
+    EvaluationQueries,
     SpaceQueries,
     Protocol,
 ):
@@ -232,6 +235,7 @@ class Transaction(
     FeedbackWrites,
     ModelWrites,
     DatasetWrites,
+    EvaluationWrites,
     SpaceWrites,
     Protocol,
 ):

@@ -328,3 +328,15 @@ def m0012_datasets(database: Database) -> None:
         " inputs INTEGER NOT NULL, content BLOB NOT NULL) STRICT"
     )
     database.execute("CREATE UNIQUE INDEX dataset_version_parts_number ON dataset_version_parts(version, part)")
+
+
+@migrations()
+def m0013_evaluations(database: Database) -> None:
+    """How well versions do. What it is in short lies beside what only one reads at a time: curves and cases."""
+    database.execute(
+        "CREATE TABLE evaluations (row INTEGER PRIMARY KEY AUTOINCREMENT, app INTEGER NOT NULL,"
+        " version INTEGER NOT NULL, id TEXT NOT NULL, status INTEGER NOT NULL, message BLOB NOT NULL,"
+        " crc INTEGER NOT NULL, details BLOB NOT NULL) STRICT"
+    )
+    database.execute("CREATE UNIQUE INDEX evaluations_id ON evaluations(version, id)")
+    database.execute("CREATE INDEX evaluations_waiting ON evaluations(row) WHERE status IN (21301, 21303)")

@@ -14,6 +14,7 @@ from postil.store.feed import CHUNK_CHANGES, ChangeRow
 from postil.store.queries_annotations import AnnotationQueries
 from postil.store.queries_concepts import ConceptQueries
 from postil.store.queries_datasets import DatasetRows
+from postil.store.queries_evaluations import EvaluationRows
 from postil.store.queries_facts import FactQueries
 from postil.store.queries_feedback import FeedbackRows
 from postil.store.queries_inputs import InputQueries
@@ -39,6 +40,7 @@ class SqliteQueries(
     FeedbackRows,
     ModelRows,
     DatasetRows,
+    EvaluationRows,
 ):
     """`base.Queries` over one connection. Used by one thread at a time."""
 

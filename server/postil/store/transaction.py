@@ -14,6 +14,7 @@ from postil.store.sql import distinct_ints, select_in
 from postil.store.writes_annotations import AnnotationWrites
 from postil.store.writes_concepts import ConceptWrites
 from postil.store.writes_datasets import DatasetRowWrites
+from postil.store.writes_evaluations import EvaluationRowWrites
 from postil.store.writes_feedback import FeedbackRowWrites
 from postil.store.writes_inputs import InputWrites
 from postil.store.writes_kept import KeptRowWrites
@@ -35,6 +36,7 @@ class SqliteTransaction(
     PredictionRowWrites,
     ModelRowWrites,
     DatasetRowWrites,
+    EvaluationRowWrites,
     SqliteQueries,
 ):
     """`base.Transaction`: reads see what the op has written so far."""

@@ -75,6 +75,7 @@ class InputWrites(InputQueries):
             "DELETE FROM feedback_marks WHERE app = ?",
             "DELETE FROM model_heads WHERE version IN (SELECT row FROM model_versions WHERE app = ?)",
             "DELETE FROM model_examples WHERE version IN (SELECT row FROM model_versions WHERE app = ?)",
+            "DELETE FROM evaluations WHERE app = ?",
             "DELETE FROM model_concepts WHERE app = ?",
             "DELETE FROM model_versions WHERE app = ?",
             "DELETE FROM models WHERE app = ?",

@@ -13,7 +13,7 @@ from postil.store.models import Examples, ModelRecord, StoredHeads, VersionRecor
 from postil.store.queries_models import UNKNOWN, ModelRows
 from postil.store.sql import insert_rows, run_in
 
-_LEARNED = ("model_heads", "model_concepts", "model_examples")
+_LEARNED = ("model_heads", "model_concepts", "model_examples", "evaluations")
 
 
 class ModelRowWrites(ModelRows):
