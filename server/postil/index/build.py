@@ -6,6 +6,8 @@ graph. Nothing is visible until `finish`; an abandoned build leaves temporary fi
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import mmap
 import os
@@ -125,7 +127,8 @@ class Build:
 
     def abandon(self) -> None:
         """Gives up, and takes its files away. Does nothing once published."""
-        self._out.close()
+        with contextlib.suppress(OSError):  # what it still held has no room on the disk
+            self._out.close()
         if not self.published:
             for path in self._folder.path.glob(f"{self.name}.*"):
                 path.unlink(missing_ok=True)
@@ -148,6 +151,8 @@ class Build:
     def _save_graph(self, graph: Graph, entry: SegmentEntry) -> SegmentEntry:
         scratch = self._folder.scratch(f"{self.name}.hnsw")
         graph.index.save_index(str(scratch))
+        if scratch.stat().st_size != graph.index.index_file_size():  # it does not tell when the disk refuses
+            raise OSError(errno.ENOSPC, "the graph was not written in full", str(scratch))
         saved = self._folder.adopt(scratch, f"{self.name}.hnsw")
         copies = None
         if len(graph.copies):

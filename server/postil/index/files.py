@@ -82,9 +82,13 @@ class Folder:
         """Writes a file through `put`, durably, under its name."""
         self.path.mkdir(parents=True, exist_ok=True)
         temporary = self.path / (name + _TEMPORARY)
-        with temporary.open("wb") as out:
-            put(out)
-        return self.adopt(temporary, name)
+        try:
+            with temporary.open("wb") as out:
+                put(out)
+            return self.adopt(temporary, name)
+        except OSError:
+            temporary.unlink(missing_ok=True)  # on a full disk it takes what room there is
+            raise
 
     def scratch(self, name: str) -> Path:
         """A temporary path for a file that someone else writes, to be given to `adopt`."""
@@ -105,10 +109,14 @@ class Folder:
         text = json.dumps({"format": FORMAT, "manifest": body, "sha256": _digest(body)}, indent=1)
         self.path.mkdir(parents=True, exist_ok=True)
         temporary = self.path / (MANIFEST + _TEMPORARY)
-        with temporary.open("w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
+        try:
+            with temporary.open("w", encoding="utf-8") as out:
+                out.write(text)
+                out.flush()
+                os.fsync(out.fileno())
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
         self._sync()  # the names of the files it refers to, before it refers to them
         temporary.rename(self.path / MANIFEST)
         self._sync()

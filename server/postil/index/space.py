@@ -6,6 +6,8 @@ immutable view. Searches read that reference once and never wait.
 
 from __future__ import annotations
 
+import sys
+import math
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -50,6 +52,7 @@ class VectorSpace:
         self.gone = False  # deleted: builds are abandoned
         self._generation = generation
         self._saved = covered
+        self._restored = False  # something was read again from rows that the files should have held
         self._lock = threading.Lock()
         self._segments: list[Part] = []
         self._entries: dict[str, files.SegmentEntry] = {}
@@ -75,7 +78,7 @@ class VectorSpace:
         vector = np.ascontiguousarray(query, np.float32)
         if vector.shape != (self.dim,):
             raise ValueError(f"the query has shape {vector.shape}, the space has dimension {self.dim}")
-        if not np.isfinite(vector).all():
+        if not math.isfinite(np.dot(vector, vector)) and not np.isfinite(vector).all():
             raise ValueError("the query holds a number that is not finite")
         return search.run(self._view, vector, k, metric, exact=exact, allow=allow)
 
@@ -125,6 +128,7 @@ class VectorSpace:
     def restore(self, rows: Rows, matrix: Matrix) -> None:
         """Adds vectors read from the store's rows, whenever they were written: until they lie in saved segments,
         what is saved claims to cover nothing."""
+        self._restored = self._restored or bool(len(rows))
         self._put(rows, matrix, 1)
 
     def _put(self, rows: Rows, matrix: Matrix, seq: int) -> None:
@@ -288,8 +292,8 @@ class VectorSpace:
     # persistence; called by one thread at a time
 
     def lag(self, applied: int) -> int:
-        """How many changes a restart would have to replay."""
-        return applied - self._saved
+        """How many changes a restart would have to replay; all that ever were, when it would have to read rows."""
+        return sys.maxsize if self._restored else applied - self._saved
 
     def save(self, applied: int) -> None:
         """Writes the manifest. `applied` is a change number read before the call, all of which is in this space."""
@@ -303,6 +307,8 @@ class VectorSpace:
         self.folder.save(files.Manifest(self._store, generation, self.dim, covered, entries))
         self._entries = {entry.name: entry for entry in entries}
         self._saved = covered
+        if covered:
+            self._restored = False
 
     def _entry(self, part: Part, generation: int) -> files.SegmentEntry:
         """A segment's entry, with its deleted places written anew when they have changed."""
