@@ -1,0 +1,154 @@
+"""Clients in a process of their own: ordinary gRPC channels; prints what came back as JSON.
+
+    python -m overload.load closed ADDRESS SECONDS CLIENTS      each asks again when it was answered
+    python -m overload.load open ADDRESS SECONDS RATE           so many calls a second, whatever comes back
+
+An open load is what a crowd does: it does not wait for the server to keep up.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import grpc
+
+from overload.requests import Request, mixture
+from postil.v1.status_code_pb2 import StatusCode
+from postil.v1.status_pb2 import BaseResponse
+
+DEADLINE_S = 5.0
+GOOD, SHED, LATE = "good", "shed", "late"
+_CHANNELS = 8
+_OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
+_METADATA = (("authorization", "Key any"),)
+
+
+class Tally:
+    """What came back. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.counts: Counter[str] = Counter()
+        self.times: dict[str, list[float]] = {}
+        self.sent = 0
+
+    def note(self, fate: str, seconds: float) -> None:
+        """One call's end."""
+        with self._lock:
+            self.counts[fate] += 1
+            self.times.setdefault(fate, []).append(seconds)
+
+    def report(self, seconds: float) -> dict[str, Any]:
+        """Counts and percentiles in milliseconds."""
+        with self._lock:
+            times = {fate: sorted(found) for fate, found in self.times.items()}
+            return {
+                "seconds": seconds,
+                "sent": self.sent,
+                "counts": dict(self.counts),
+                "p50_ms": {fate: found[len(found) // 2] * 1e3 for fate, found in times.items()},
+                "p99_ms": {fate: found[len(found) * 99 // 100] * 1e3 for fate, found in times.items()},
+            }
+
+
+def fate_of(answer: bytes) -> str:
+    """Of a call that was answered."""
+    code = BaseResponse.FromString(answer).status.code
+    if code == StatusCode.RPC_REQUEST_TIMEOUT:
+        return LATE
+    return GOOD if code == StatusCode.SUCCESS else f"status {code}"
+
+
+def fate_of_error(error: Any) -> str:
+    """Of a call that ended with a gRPC status."""
+    names = {grpc.StatusCode.RESOURCE_EXHAUSTED: SHED, grpc.StatusCode.DEADLINE_EXCEEDED: LATE}
+    return names.get(error.code(), f"{error.code().name} {error.details()}")
+
+
+class Clients:
+    """Some channels to one server."""
+
+    def __init__(self, address: str) -> None:
+        self._requests = mixture()
+        self._channels = [grpc.insecure_channel(address, options=_OPTIONS) for _ in range(_CHANNELS)]
+        paths = {request.path for request in self._requests}
+        self._calls: list[dict[str, Any]] = [
+            {path: channel.unary_unary(path) for path in paths} for channel in self._channels
+        ]
+        self.tally = Tally()
+
+    def closed(self, seconds: float, clients: int) -> dict[str, Any]:
+        """Each of the clients asks again when it was answered."""
+        began = time.monotonic()
+
+        def work(number: int) -> None:
+            at = number * 7
+            while time.monotonic() < began + seconds:
+                self._ask(self._requests[at % len(self._requests)], number)
+                at += 1
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return self.tally.report(time.monotonic() - began)
+
+    def _ask(self, request: Request, channel: int) -> None:
+        began = time.monotonic()
+        self.tally.sent += 1
+        try:
+            answer = self._calls[channel % _CHANNELS][request.path](
+                request.body, timeout=DEADLINE_S, metadata=_METADATA
+            )
+            fate = fate_of(answer)
+        except grpc.RpcError as error:
+            fate = fate_of_error(error)
+        self.tally.note(fate, time.monotonic() - began)
+
+    def open(self, seconds: float, rate: float) -> dict[str, Any]:
+        """So many calls a second, whatever comes back."""
+        began = time.monotonic()
+        while (now := time.monotonic()) < began + seconds:
+            due = int((now - began) * rate)
+            while self.tally.sent < due:
+                self._throw(self._requests[self.tally.sent % len(self._requests)])
+            time.sleep(0.002)
+        lasted = time.monotonic() - began
+        until = time.monotonic() + DEADLINE_S * 4
+        while sum(self.tally.counts.values()) < self.tally.sent and time.monotonic() < until:
+            time.sleep(0.01)
+        return self.tally.report(lasted)
+
+    def _throw(self, request: Request) -> None:
+        number, began = self.tally.sent, time.monotonic()
+        self.tally.sent += 1
+        call = self._calls[number % _CHANNELS][request.path].future(
+            request.body, timeout=DEADLINE_S, metadata=_METADATA
+        )
+
+        def done(ended: Any) -> None:
+            error = ended.code() is not grpc.StatusCode.OK
+            fate = fate_of_error(ended) if error else fate_of(ended.result())
+            self.tally.note(fate, time.monotonic() - began)
+
+        call.add_done_callback(done)
+
+
+def main() -> None:
+    kind, address, seconds, number = sys.argv[1:]
+    clients = Clients(address)
+    if kind == "closed":
+        found = clients.closed(float(seconds), int(number))
+    else:
+        found = clients.open(float(seconds), float(number))
+    sys.stdout.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

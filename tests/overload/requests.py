@@ -1,0 +1,95 @@
+"""What the clients of an overload run ask for: requests made beforehand, so that sending one costs next to nothing."""
+
+from __future__ import annotations
+
+import io
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from postil.v1.annotation_pb2 import Annotation
+from postil.v1.annotation_service_pb2 import PostAnnotationsRequest
+from postil.v1.data_pb2 import Data
+from postil.v1.input_pb2 import Input
+from postil.v1.input_service_pb2 import ListInputsRequest, PostInputsRequest
+from postil.v1.search_pb2 import Query, Rank, Search
+from postil.v1.search_service_pb2 import PostInputsSearchesRequest
+from support.doors import METHODS
+
+DIM = 128
+INPUTS = 2000
+_SEED = 6
+
+
+class Request(NamedTuple):
+    """A call, ready to be sent."""
+
+    path: str
+    body: bytes
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(_SEED)
+
+
+def stock() -> list[PostInputsRequest]:
+    """What is there before the load begins: `INPUTS` vectors."""
+    vectors = _rng().standard_normal((INPUTS, DIM)).astype(np.float32)
+    made = []
+    for start in range(0, INPUTS, 100):
+        request = PostInputsRequest()
+        for number in range(start, start + 100):
+            item = request.inputs.add(id=f"stock-{number}")
+            item.data.embeddings.add(vector=vectors[number].tolist())
+            item.data.concepts.add(id=f"kind-{number % 20}", value=1)
+        made.append(request)
+    return made
+
+
+def pictures(count: int = 24) -> list[bytes]:
+    """JPEGs of 640 × 480, some 40 kB each."""
+    rng, made = _rng(), []
+    for _ in range(count):
+        small = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
+        out = io.BytesIO()
+        small.resize((640, 480), Image.Resampling.BICUBIC).save(out, "JPEG", quality=90)
+        made.append(out.getvalue())
+    return made
+
+
+def mixture(count: int = 240) -> list[Request]:
+    """A fixed round of calls: of twelve, five search by vector, three by a picture, two annotate, one lists a page, and
+    one posts a picture."""
+    rng, photos = _rng(), pictures()
+    made = []
+    for number in range(count):
+        turn, photo = number % 12, photos[number % len(photos)]
+        if turn < 5:
+            data = Data()
+            data.embeddings.add(vector=rng.standard_normal(DIM).tolist())
+            made.append(_request("PostInputsSearches", _search(data)))
+        elif turn < 8:
+            data = Data()
+            data.image.base64 = photo
+            made.append(_request("PostInputsSearches", _search(data)))
+        elif turn < 10:
+            note = Annotation(input_id=f"stock-{number % INPUTS}")
+            note.data.concepts.add(id=f"label-{number % 10}", value=1)
+            made.append(_request("PostAnnotations", PostAnnotationsRequest(annotations=[note])))
+        elif turn == 10:
+            made.append(_request("ListInputs", ListInputsRequest(per_page=20)))
+        else:
+            item = Input()
+            item.data.image.base64 = photo
+            made.append(_request("PostInputs", PostInputsRequest(inputs=[item])))
+    return made
+
+
+def _search(data: Data) -> PostInputsSearchesRequest:
+    search = Search(query=Query(ranks=[Rank(annotation=Annotation(data=data))]))
+    return PostInputsSearchesRequest(searches=[search])
+
+
+def _request(rpc: str, message: object) -> Request:
+    return Request(METHODS[rpc].path, message.SerializeToString())  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""An everyday load for hours: memory, file handles and the log must not grow."""
