@@ -186,13 +186,14 @@ def test_a_port_in_use(door: str, tmp_path: Path) -> None:
 
 
 def test_an_address_that_is_not_this_machines(tmp_path: Path) -> None:
-    arguments = ("--data-dir", str(tmp_path / "data"), *LOCAL, "--http", "203.0.113.7:0", "--insecure-open")
+    arguments = ("--data-dir", str(tmp_path / "data"), *LOCAL, "--http", "203.0.113.7:0", "--access", "open")
     assert "203.0.113.7" in refused(*arguments)
 
 
 def test_wider_than_this_machine(tmp_path: Path) -> None:
     says = refused("--data-dir", str(tmp_path), "--grpc", "0.0.0.0:0")
-    assert "--insecure-open" in says
+    assert "postil keys create" in says
+    assert "--access open" in says
 
 
 def test_a_bad_network(tmp_path: Path) -> None:

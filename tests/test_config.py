@@ -21,9 +21,9 @@ def test_defaults() -> None:
 
 
 def test_the_option_wins_over_the_variable_and_that_over_the_default() -> None:
-    environment = {"POSTIL_GRPC": "127.0.0.1:1", "POSTIL_HTTP": "127.0.0.1:2", "POSTIL_INSECURE_OPEN": "yes"}
+    environment = {"POSTIL_GRPC": "127.0.0.1:1", "POSTIL_HTTP": "127.0.0.1:2", "POSTIL_ACCESS": "open"}
     settings = config.load({"grpc": "127.0.0.1:3", "http": None}, environment)
-    assert (settings.grpc.port, settings.http.port, settings.insecure_open) == (3, 2, True)
+    assert (settings.grpc.port, settings.http.port, settings.access) == (3, 2, "open")
     assert settings.threads == config.Config().threads
 
 
@@ -64,12 +64,12 @@ def test_a_bad_variable_is_named() -> None:
         config.load({}, {"POSTIL_THREADS": "x"})
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.168.1.4:80", "postil.example.org:80"])
-@pytest.mark.parametrize("door", ["grpc", "http"])
-def test_wider_than_this_machine_needs_a_word(door: str, address: str) -> None:
-    with pytest.raises(ConfigError, match="--insecure-open"):
-        config.load({door: address}, {})
-    assert config.load({door: address, "insecure_open": "yes"}, {}).insecure_open
+@pytest.mark.parametrize("given", [["tls_cert"], ["tls_key"], ["tls_client_ca"]])
+def test_files_of_tls_go_together(given: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "some.pem"
+    file.touch()
+    with pytest.raises(ConfigError, match="--tls-cert"):
+        config.load(dict.fromkeys(given, str(file)), {})
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "127.9.9.9:0", "[::1]:0", "localhost:0"])

@@ -1,7 +1,7 @@
 """Who calls, and into which app: credentials to a caller, and a request's `user_app_id` to an app.
 
-Without keys every credential is accepted and every caller may name every app; keys will take the place of `Open`.
-Resolved apps are remembered until they are changed or deleted, because every call needs one.
+Without keys every credential is accepted and every caller may name every app; `keyring.py` takes that place once keys
+are asked for. Resolved apps are remembered until they are changed or deleted, because every call needs one.
 """
 
 from __future__ import annotations
@@ -13,27 +13,36 @@ from typing import NamedTuple, Protocol
 from postil import errors
 from postil.core import ids
 from postil.core.call import PUBLIC_APP, PUBLIC_USER
+from postil.core.callers import Caller
+from postil.errors import Failure
 from postil.store.base import AppRecord
 from postil.v1.common_pb2 import UserAppIDSet
+from postil.v1.status_code_pb2 import StatusCode
 
 DEFAULT_USER = "postil"
 DEFAULT_APP = "main"
+SESSION_HEADER = "x-clarifai-session-token"  # may carry the token instead of `authorization`
 _REMEMBERED = 10_000
+# One answer for every key that opens nothing here, whatever the reason: a stranger learns none.
+_OPENS_NOTHING = "This key opens nothing here: it is unknown, revoked, expired, or made for another app."
 
 
-class Caller(NamedTuple):
-    """Who is asking, as the credentials say."""
+class Shown(NamedTuple):
+    """What a caller showed: values of headers, "" for those that were not sent."""
 
-    user_id: str  # stands for "me" and for an empty user id
-    app_id: str  # stands for an empty app id
-    may_create_apps: bool  # by naming one that does not exist yet
+    authorization: str = ""
+    session: str = ""
 
 
 class Credentials(Protocol):
-    """Turns credentials into a caller."""
+    """Turns what was shown into a caller."""
 
-    def caller(self, authorization: str) -> Caller:
-        """`authorization` is the header's value or "". Raises Failure when it opens nothing."""
+    def caller(self, shown: Shown) -> Caller:
+        """Raises Failure when it opens nothing."""
+        ...
+
+    def forget(self) -> None:
+        """Apps were changed or deleted, and keys with them."""
         ...
 
 
@@ -42,8 +51,11 @@ class Open:
 
     _ANYBODY = Caller(DEFAULT_USER, DEFAULT_APP, may_create_apps=True)
 
-    def caller(self, authorization: str) -> Caller:  # noqa: ARG002 - nothing to check without keys
+    def caller(self, shown: Shown) -> Caller:  # noqa: ARG002 - nothing to check without keys
         return self._ANYBODY
+
+    def forget(self) -> None:
+        pass
 
 
 class Apps(Protocol):
@@ -61,6 +73,11 @@ class Place:
     public: bool = False
 
 
+def invalid_key() -> Failure:
+    """The refusal of a key that opens nothing, or not this app."""
+    return Failure(StatusCode.CONN_KEY_INVALID, _OPENS_NOTHING)
+
+
 class Access:
     """Credentials and apps together: what the dispatcher asks before it calls a servicer. Thread-safe."""
 
@@ -71,29 +88,44 @@ class Access:
         self._known: dict[tuple[str, str], Place] = {}
         self._forgotten = 0
 
-    def caller(self, authorization: str) -> Caller:
+    def caller(self, shown: Shown) -> Caller:
         """Who is asking. Raises Failure when the credentials are refused."""
-        return self._credentials.caller(authorization)
+        return self._credentials.caller(shown)
 
     def user(self, caller: Caller, named: UserAppIDSet) -> Place:
-        """The place of a call about a user."""
-        return Place(_user_id(caller, named.user_id), None)
+        """The place of a call about a user. A key's caller acts for the key's user alone; whether another one exists
+        is not said."""
+        user_id = named.user_id
+        if user_id in {"", "me", caller.user_id}:
+            return Place(caller.user_id, None)
+        ids.check("user", user_id, "user_app_id")
+        if caller.key_id:
+            raise errors.missing(f"User {user_id!r} does not exist.")
+        return Place(user_id, None)
 
-    def app(self, caller: Caller, named: UserAppIDSet, *, create: bool) -> Place:
+    def app(self, caller: Caller, named: UserAppIDSet, *, create: bool, optional: bool = False) -> Place:
         """The place of a call inside an app.
 
         Args:
             caller: Who asks.
             named: The request's `user_app_id`; empty parts take the caller's defaults.
             create: Whether the RPC may bring an unknown app into being, if the caller may.
+            optional: Whether the RPC makes sense without an app too.
 
         Raises:
-            Failure: An id that no app can have (11102), or an app that is not there (11101).
+            Failure: An id that no app can have, or none where one is needed (11102); an app that is not there, or of
+                another user than the token's (11101); an app that is not the key's (11008).
         """
         user_id = named.user_id
         if user_id in {"", "me"}:
             user_id = caller.user_id
         key = (user_id, named.app_id or caller.app_id)
+        if caller.key_id:
+            if not key[1]:
+                if optional:
+                    return self.user(caller, named)
+                raise errors.invalid_request("Name an app in user_app_id.app_id: the token opens all of its user's.")
+            _check_walls(caller, key)
         return self._known.get(key) or self._resolve(key, create=create and caller.may_create_apps)
 
     def forget(self) -> None:
@@ -101,17 +133,17 @@ class Access:
         with self._lock:
             self._forgotten += 1
             self._known = {}
+        self._credentials.forget()
 
     def _resolve(self, key: tuple[str, str], *, create: bool) -> Place:
         if key == (PUBLIC_USER, PUBLIC_APP):
             return Place(PUBLIC_USER, None, public=True)
         user_id, app_id = key
-        ids.check("user", user_id, "user_app_id")
-        ids.check("app", app_id, "user_app_id")
+        _check_ids(key)
         before = self._forgotten
         app = self._apps.resolve(user_id, app_id, create)
         if app is None:
-            raise errors.missing(f"App {app_id!r} of user {user_id!r} does not exist. Create it with PostApps.")
+            raise _absent(key)
         place = Place(user_id, app)
         with self._lock:
             # An app that was deleted while it was looked up must not be remembered.
@@ -122,8 +154,21 @@ class Access:
         return place
 
 
-def _user_id(caller: Caller, named: str) -> str:
-    if named in {"", "me"}:
-        return caller.user_id
-    ids.check("user", named, "user_app_id")
-    return named
+def _check_walls(caller: Caller, key: tuple[str, str]) -> None:
+    """Nothing is looked up for a key that may not go there, so "not yours" cannot differ from "not there"."""
+    if caller.app_only:
+        if key != (caller.user_id, caller.app_id):
+            raise invalid_key()
+    elif key[0] != caller.user_id and key != (PUBLIC_USER, PUBLIC_APP):
+        _check_ids(key)
+        raise _absent(key)
+
+
+def _check_ids(key: tuple[str, str]) -> None:
+    ids.check("user", key[0], "user_app_id")
+    ids.check("app", key[1], "user_app_id")
+
+
+def _absent(key: tuple[str, str]) -> Failure:
+    user_id, app_id = key
+    return errors.missing(f"App {app_id!r} of user {user_id!r} does not exist. Create it with PostApps.")

@@ -14,8 +14,8 @@ from typing import NamedTuple, Protocol, TypeVar
 from google.protobuf.internal import api_implementation
 from starlette.types import ASGIApp
 
-from postil import logs
-from postil.access import DEFAULT_APP, DEFAULT_USER, Access, Open
+from postil import guards, logs
+from postil.access import DEFAULT_APP, DEFAULT_USER, Access, Credentials
 from postil.config import Address, Config, ConfigError
 from postil.core.annotation_filters import AnnotationFilters
 from postil.core.annotations import Annotations
@@ -31,6 +31,7 @@ from postil.core.feedback import Feedbacks
 from postil.core.hosting import Hosting
 from postil.core.inputs import Inputs
 from postil.core.intake import Intake
+from postil.core.keys import Keys
 from postil.core.knowledge_graphs import KnowledgeGraphs
 from postil.core.learning import Learning
 from postil.core.models import Models
@@ -55,7 +56,7 @@ from postil.doors.http import gateway as gateways
 from postil.doors.http import routes, site
 from postil.doors.http.gateway import Gateway
 from postil.doors.http.server import HttpDoor
-from postil.doors.rpc import methods
+from postil.doors.rpc import audited, methods
 from postil.doors.rpc import server as rpc
 from postil.doors.rpc.annotations import AnnotationsServicer
 from postil.doors.rpc.apps import AppsServicer, UsersServicer
@@ -64,6 +65,7 @@ from postil.doors.rpc.datasets import DatasetsServicer
 from postil.doors.rpc.dispatcher import Dispatcher
 from postil.doors.rpc.feedback import FeedbackServicer
 from postil.doors.rpc.inputs import InputsServicer
+from postil.doors.rpc.keys import KeysServicer
 from postil.doors.rpc.limits import Limits
 from postil.doors.rpc.models import ModelsServicer
 from postil.doors.rpc.searches import SearchesServicer
@@ -152,26 +154,30 @@ class App:
         store = SqliteStore(config.data_dir)
         on_stop(store.close)
         self._explain = store.health.explain
+        credentials, tls = guards.credentials(config, store), guards.certificates(config)
         gateway = self._gateway()
         decoders = self._own(self._decoders())
-        http = HttpDoor(site.build(gateway, self._pages(store, decoders), config.cors_origins))
+        http = HttpDoor(
+            site.build(gateway, self._pages(store, decoders, credentials), config.cors_origins),
+            tls.http() if tls else None,
+        )
         on_stop(http.stop)
         http_at = Address(config.http.host, http.listen(config.http))
         index = _index(config.data_dir, store)
         on_stop(index.close)
         self._afterwards.append(self._own(store.checker(lower_priority, index.mend)).start)
         self._afterwards.append(threading.Thread(target=_sweep, args=(store.blobs,), daemon=True).start)
-        hosting = Hosting(config.public_url or f"http://{http_at}")
+        hosting = Hosting(config.public_url or f"{'https' if tls else 'http'}://{http_at}")
         rehost(store, hosting)
         catalogs = Catalogs(store, config.data_dir / INDEX, store.schema)
         on_stop(catalogs.close)
-        dispatcher = self._dispatcher(store, index, catalogs, hosting, Opening(decoders))
+        dispatcher = self._dispatcher(store, index, catalogs, hosting, Opening(decoders), credentials)
         grpc = rpc.build(dispatcher, methods.table(), self._limits())
         on_stop(grpc.stop, config.drain_s)
         dispatcher.admit(calls=False)
         gateway.open(dispatcher.call)
         on_stop(gateway.close)
-        grpc_at = Address(config.grpc.host, grpc.listen(config.grpc))
+        grpc_at = Address(config.grpc.host, grpc.listen(config.grpc, tls.grpc() if tls else None))
         index.start()
         catalogs.start()
         dispatcher.admit(calls=True)
@@ -193,7 +199,13 @@ class App:
         return room
 
     def _dispatcher(
-        self, store: SqliteStore, index: IndexManager, catalogs: Catalogs, hosting: Hosting, opening: Opening
+        self,
+        store: SqliteStore,
+        index: IndexManager,
+        catalogs: Catalogs,
+        hosting: Hosting,
+        opening: Opening,
+        credentials: Credentials,
     ) -> Dispatcher:
         config, own = self._config, self._own
         threads = config.embed_threads or os.cpu_count() or 1
@@ -203,7 +215,7 @@ class App:
         processing = own(Processing(store, intake, downloads))
         apps = Apps(store)
         apps.resolve(DEFAULT_USER, DEFAULT_APP, create=True)
-        access = Access(apps, Open())
+        access = Access(apps, credentials)
         query_vectors = QueryVectors(embedders, downloads, opening)
         search_log = own(SearchLog(store, config.search_log_days, self.metrics.searches_dropped.inc))
         learning = Learning(store)
@@ -223,6 +235,7 @@ class App:
             DatasetsServicer(Datasets(store), DatasetInputs(store, searches), DatasetVersions(store, searches)),
             FeedbackServicer(feedbacks, Quality(store, index, learning)),
             InputsServicer(Inputs(store, intake, processing.wake, room, delete_all=config.delete_all)),
+            KeysServicer(Keys(store, store.key_stamp, methods.table())),
             ModelsServicer(models, predicting),
             SearchesServicer(SearchCalls(searches, saved, search_log), saved, AnnotationFilters(store)),
             StatusCodesServicer(StatusCodes()),
@@ -234,7 +247,9 @@ class App:
         # Beside the first calls, not before them: a server that was killed must answer again at once.
         self._afterwards += [processing.start, search_log.start, outputs.start, embedders.warm]
         table = methods.table()
-        return Dispatcher(table, rpc.handlers(servicers, table), access, limits, self.metrics, self._trouble)
+        return Dispatcher(
+            table, rpc.handlers(servicers, table), access, limits, self.metrics, self._trouble, self._note()
+        )
 
     def _gateway(self) -> Gateway:
         config = self._config
@@ -251,14 +266,18 @@ class App:
         self._afterwards.append(made.start)
         return made
 
-    def _pages(self, store: SqliteStore, decoders: Decoders) -> ASGIApp:
+    def _pages(self, store: SqliteStore, decoders: Decoders, credentials: Credentials) -> ASGIApp:
         thumbnails = Thumbnails(self._config.data_dir / THUMBNAILS, decoders)
         thumbnails.sweep(lambda digest: store.blobs.path(digest) is not None)
-        return routes.build(self._ready.is_set, self.metrics, store.blobs.path, thumbnails.path)
+        return routes.build(self._ready.is_set, self.metrics, store.blobs.path, thumbnails.path, credentials.caller)
 
     def _limits(self) -> rpc.Limits:
         config = self._config
         return rpc.Limits(config.threads, config.max_calls, config.max_message_mb << 20)
+
+    def _note(self) -> Callable[[audited.Entry], object] | None:
+        audit = guards.audit(self._config, self.metrics)
+        return self._own(audit).note if audit else None
 
     def _trouble(self, error: Exception) -> Failure | None:
         return failure_of(self._explain(error))

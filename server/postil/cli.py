@@ -274,6 +274,57 @@ def search(unit: str, top: int, min_value: float, **given: Any) -> None:
         sys.exit(ask(client, question, unit=unit, top=top, min_value=min_value))
 
 
+@main.group()
+def keys() -> None:
+    """Make, list and revoke keys in a data directory, whether or not a server has it open; it notices at once."""
+
+
+@keys.command("create")
+@_settings("data_dir", "audit_mb")
+@click.option("--app", default="", metavar="ID", help="The one app that it opens; default: all apps of the user.")
+@click.option("--user", default="", metavar="ID", help="Whose key it is; default: the server's own user.")
+@click.option("--scopes", default="All", show_default=True, metavar="SCOPE,...", help="What may be done with it.")
+@click.option("--expires", default="", metavar="TIME", help="When it ends: 30d, 12h, or a date such as 2027-01-31.")
+@click.option("--description", default="", metavar="TEXT", help="What it is for.")
+def create_key(app: str, user: str, scopes: str, expires: str, description: str, **given: Any) -> None:
+    """Make a key and print it, this one time; the server keeps a digest of it."""
+    from postil.commands import keys as desk
+
+    _at_desk(given, lambda held: desk.create(held, user, app, scopes, expires, description))
+
+
+@keys.command("list")
+@_settings("data_dir")
+@click.option("--user", default="", metavar="ID", help="Whose keys; default: the server's own user's.")
+def list_keys(user: str, **given: Any) -> None:
+    """List keys: id, type, app, scopes, when they end, what they are for."""
+    from postil.commands import keys as desk
+
+    _at_desk(given, lambda held: desk.show(held, user))
+
+
+@keys.command("revoke")
+@_settings("data_dir", "audit_mb")
+@click.option("--user", default="", metavar="ID", help="Whose key; default: the server's own user's.")
+@click.argument("key_id")
+def revoke_key(user: str, key_id: str, **given: Any) -> None:
+    """Revoke the key with this id (see `postil keys list`), at once and for good."""
+    from postil.commands import keys as desk
+
+    _at_desk(given, lambda held: desk.revoke(held, user, key_id))
+
+
+def _at_desk(given: dict[str, Any], work: Callable[[Any], object]) -> None:
+    from postil.commands import keys as desk
+
+    settings = _load(given)
+    try:
+        with desk.opened(settings) as held:
+            work(held)
+    except desk.refusals as error:
+        _refuse(str(error))
+
+
 def _client(server: dict[str, Any]) -> Any:
     """A client of the server that the options of `_server` name."""
     from postil_client import Client

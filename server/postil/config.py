@@ -138,8 +138,22 @@ class Config:
     cors_origins: tuple[str, ...] = _setting(
         (), _origin, "Other site whose pages may call over HTTP; * for any. Repeatable.", "ORIGIN", many=True
     )
-    insecure_open: bool = _setting(
-        default=False, parse=_flag, text="Allow listening beyond this machine although no keys protect the server."
+    access: str = _setting(
+        "auto",
+        _choice("auto", "open", "keys"),
+        "Whether callers need keys: auto, from the first key on, and beyond this machine always; open: never; "
+        "keys: always.",
+        "MODE",
+    )
+    tls_cert: Path | None = _setting(
+        None, _file, "PEM file with the certificate of both doors and those that lead to its authority.", "FILE"
+    )
+    tls_key: Path | None = _setting(None, _file, "PEM file with the key of that certificate.", "FILE")
+    tls_client_ca: Path | None = _setting(
+        None, _file, "PEM file with the authorities of clients; callers must then show a certificate.", "FILE"
+    )
+    audit_mb: int = _setting(
+        64, _count(0, 100_000), "Size of each of ten files of the audit log, in MiB; 0: no audit log.", "MIB"
     )
     fetch_allow: tuple[Network, ...] = _setting(
         (), _network, "Private or loopback network that input URLs may point into. Repeatable.", "CIDR", many=True
@@ -211,12 +225,10 @@ def _parse(row: dataclasses.Field[Any], source: str, text: str | tuple[str, ...]
 
 
 def _check(config: Config) -> None:
-    for name, address in (("--grpc", config.grpc), ("--http", config.http)):
-        if not address.loopback and not config.insecure_open:
-            raise ConfigError(
-                f"{name} {address} can be reached from other machines, and no keys protect this server yet. "
-                "Listen on 127.0.0.1, or say --insecure-open if everybody who can connect may read and change all data."
-            )
+    if (config.tls_cert is None) != (config.tls_key is None):
+        raise ConfigError("--tls-cert and --tls-key go together: name both files, or neither")
+    if config.tls_client_ca is not None and config.tls_cert is None:
+        raise ConfigError("--tls-client-ca asks callers for certificates, which needs --tls-cert and --tls-key")
 
 
 def reference() -> str:

@@ -22,6 +22,7 @@ class Failure(Exception):
         self.code = code
         self.details = details
         self.notes = notes
+        self.http = 0  # HTTP status where it is not the one that goes with the code
 
 
 def missing(details: str) -> Failure:

@@ -34,6 +34,9 @@ class Metrics:
         self.searches_dropped = Counter(
             "postil_searches_dropped", "Searches that ran but could not be recorded.", registry=self.registry
         )
+        self.audit_dropped = Counter(
+            "postil_audit_dropped", "Lines of the audit log that could not be kept.", registry=self.registry
+        )
         build = Gauge("postil_build_info", "The running version.", ["version"], registry=self.registry)
         build.labels(postil.__version__).set(1)
 

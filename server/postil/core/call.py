@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from postil import errors
+from postil.core.callers import ANYBODY, Caller
 from postil.store.base import AppRecord
 
 PUBLIC_USER = "clarifai"
@@ -24,6 +25,7 @@ class Call:
         public: The call names the pseudo-app `clarifai`/`main` that owns the built-in models.
         deadline: `time.monotonic()` seconds by which the caller wants an answer, or None.
         active: False once the caller has gone.
+        caller: Who asks, and what their key may do.
     """
 
     request_id: str
@@ -32,6 +34,7 @@ class Call:
     public: bool = False
     deadline: float | None = None
     active: Callable[[], bool] = lambda: True
+    caller: Caller = ANYBODY
 
     @property
     def app(self) -> AppRecord:

@@ -112,7 +112,6 @@ _HTTP: dict[Code, int] = {
     StatusCode.SEARCH_PROJECTION_FAILURE: 500,
     StatusCode.SEARCH_PREDICTION_FAILURE: 500,
     StatusCode.SEARCH_COUNTS_UNAVAILABLE: 500,
-    StatusCode.MODEL_UNTRAINED: 200,
     StatusCode.MODEL_NOT_EVALUATED: 200,
     StatusCode.BAD_REQUEST: 400,
     StatusCode.SERVER_ERROR: 500,
@@ -197,7 +196,10 @@ def status(code: Code, details: str = "", notes: str = "") -> Status:
 
 def of_failure(failure: errors.Failure) -> Status:
     """The status that a `Failure` of a request or an item becomes."""
-    return status(failure.code, failure.details, failure.notes)
+    made = status(failure.code, failure.details, failure.notes)
+    if failure.http:
+        made.http_status_code = failure.http
+    return made
 
 
 def summary(items: Iterable[Status]) -> Status:

@@ -81,6 +81,10 @@ _RULES = (
         ),
     ),
     (
+        "Key {!r} opens app {}, which does not exist.",
+        "SELECT id, app FROM keys WHERE app <> 0 AND app NOT IN (SELECT row FROM apps)",
+    ),
+    (
         "Relation {} names a concept that its app does not have.",
         (
             "SELECT r.row FROM relations r LEFT JOIN concepts s ON s.row = r.subject"

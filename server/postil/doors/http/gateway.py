@@ -27,7 +27,7 @@ from postil.errors import Failure
 from postil.v1.status_code_pb2 import StatusCode
 from postil.v1.status_pb2 import BaseResponse
 
-Call = Callable[[str, bytes, Sequence[tuple[str, str]]], bytes]  # the dispatcher's
+Call = Callable[..., bytes]  # the dispatcher's
 
 _READERS = 8  # threads that answer reads, as many as behind the gRPC door
 _REMEMBERED = 16 << 20  # bytes of JSON of stored messages, for each type of them
@@ -110,7 +110,7 @@ class Gateway:
         body = await self._bodies.receive(receive, headers.get("content-length", ""))
         try:
             workers = self._reading if match.binding.method.reads else self._writing
-            return await workers.run(partial(self._work, match, scope["query_string"], headers, body))
+            return await workers.run(partial(self._work, match, scope, headers, body))
         except Closed:
             raise Failure(StatusCode.RPC_SERVER_UNAVAILABLE, _STOPPING) from None
         finally:
@@ -139,14 +139,15 @@ class Gateway:
         refusal = self._refusal(Failure(StatusCode.CONN_METHOD_NOT_ALLOWED, details), headers)
         return refusal._replace(headers=(*refusal.headers, allow))
 
-    def _work(self, match: Match, query: bytes, headers: Mapping[str, str], body: bytes) -> Reply:
+    def _work(self, match: Match, scope: Scope, headers: Mapping[str, str], body: bytes) -> Reply:
         """From body to reply, on a thread."""
         try:
             body = encodings.inflate(body, headers.get("content-encoding", ""), self._bodies.largest)
             method = match.binding.method
-            request = self._request(match, query, body)
+            request = self._request(match, scope["query_string"], body).SerializeToString()
             metadata = [(name, headers[name]) for name in _PASSED_ON if name in headers]
-            answer = self._printer.read(method.response, self._call(method.name, request.SerializeToString(), metadata))
+            answered = self._call(method.name, request, metadata, peer=partial(_peer, scope))
+            answer = self._printer.read(method.response, answered)
         except Failure as failure:
             return self._refusal(failure, headers)
         except Refused as refused:
@@ -173,7 +174,7 @@ class Gateway:
         return message
 
     def _reply(self, answer: Any, headers: Mapping[str, str]) -> Reply:
-        status = statuses.http_status(answer.status.code)
+        status = answer.status.http_status_code or statuses.http_status(answer.status.code)
         tree = self._printer.value(answer)
         if old_clients.is_old(headers.get("x-clarifai-client", "")):
             old_clients.complete(tree)
@@ -196,7 +197,12 @@ _UNEXPECTED = "Something went wrong in the server; see its log."
 _LISTED = "The calls are listed at /docs."
 
 
-def _not_yet(_method: str, _request: bytes, _metadata: Sequence[tuple[str, str]]) -> bytes:
+def _peer(scope: Scope) -> str:
+    host, port = scope.get("client") or ("", 0)
+    return f"http:[{host}]:{port}" if ":" in host else f"http:{host}:{port}"
+
+
+def _not_yet(_method: str, _request: bytes, _metadata: Sequence[tuple[str, str]], **_options: object) -> bytes:
     raise Refused(Reason.UNAVAILABLE, "The server is starting or stopping. Try again soon.")
 
 

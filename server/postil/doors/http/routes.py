@@ -3,7 +3,7 @@ calls, and hosted media. Errors are JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,17 +11,26 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from postil.core import statuses
+from postil.access import SESSION_HEADER, Open, Shown
+from postil.core import scopes, statuses
+from postil.core.callers import Caller, lacking
 from postil.doors.http import hosted, reference
 from postil.doors.http.hosted import Blob, Thumbnail
 from postil.doors.http.json_out import Printer
+from postil.errors import Failure
 from postil.media.thumbnails import SIZES
 from postil.metrics import CONTENT_TYPE, Metrics
 from postil.v1.status_code_pb2 import StatusCode
-from postil.v1.status_pb2 import BaseResponse
+from postil.v1.status_pb2 import BaseResponse, Status
 
 
-def build(ready: Callable[[], bool], metrics: Metrics, blob: Blob, thumbnail: Thumbnail) -> Starlette:
+def build(
+    ready: Callable[[], bool],
+    metrics: Metrics,
+    blob: Blob,
+    thumbnail: Thumbnail,
+    caller: Callable[[Shown], Caller] | None = None,
+) -> Starlette:
     """The ASGI application.
 
     Args:
@@ -29,7 +38,10 @@ def build(ready: Callable[[], bool], metrics: Metrics, blob: Blob, thumbnail: Th
         metrics: What `/metrics` shows.
         blob: Digest (64 hexadecimal digits) to the hosted file, or None.
         thumbnail: Digest, size and hosted file to the file of its smaller version.
+        caller: Who shows what was shown; `/metrics` speaks of all apps, so it is not for the key of one.
+            Default: whoever asks may see them.
     """
+    who = caller or Open().caller
 
     def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -38,7 +50,14 @@ def build(ready: Callable[[], bool], metrics: Metrics, blob: Blob, thumbnail: Th
         is_ready = ready()
         return JSONResponse({"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503)
 
-    def metrics_page(_request: Request) -> Response:
+    def metrics_page(request: Request) -> Response:
+        try:
+            shows = who(Shown(request.headers.get("authorization", ""), request.headers.get(SESSION_HEADER, "")))
+            if shows.app_only:
+                raise lacking([scopes.ALL], "metrics need, being about all apps; use a personal access token with")
+            shows.require(scopes.ALL, "metrics need, being about all apps")
+        except Failure as failure:
+            return _says(statuses.of_failure(failure))
         return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
 
     return Starlette(
@@ -67,5 +86,9 @@ def _refused(_request: Request, error: Exception) -> Response:
         error = HTTPException(500, "Something went wrong in the server; see its log.")
     status = statuses.status(_CODES.get(error.status_code, StatusCode.CONN_INVALID_REQUEST), error.detail)
     status.http_status_code = error.status_code
+    return _says(status, error.headers)
+
+
+def _says(status: Status, headers: Mapping[str, str] | None = None) -> Response:
     body = Printer().text(BaseResponse(status=status))
-    return Response(body, error.status_code, error.headers, "application/json")
+    return Response(body, status.http_status_code, headers, "application/json")

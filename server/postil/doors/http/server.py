@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 
@@ -49,9 +50,14 @@ class _Server(uvicorn.Server):
 
 
 class HttpDoor:
-    """An HTTP server around an ASGI application."""
+    """An HTTP server around an ASGI application.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: The application.
+        tls: The context of its connections, None for plain text.
+    """
+
+    def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None = None) -> None:
         config = uvicorn.Config(
             app,
             access_log=False,
@@ -63,6 +69,7 @@ class HttpDoor:
             timeout_graceful_shutdown=2,
             limit_concurrency=256,
             http=_Protocol,
+            ssl_context_factory=(lambda _config, _default: tls) if tls else None,
         )
         self._server = _Server(config)
         self._socket: socket.socket | None = None

@@ -1,5 +1,5 @@
-"""One path for every call, whatever door it came through: limit, parse, authenticate, resolve the app, call the
-servicer, map errors to `response.status`, count, log.
+"""One path for every call, whatever door it came through: limit, authenticate, authorise, parse, resolve the app, call
+the servicer, map errors to `response.status`, count, log.
 
 Every search pays for this file: it must stay below 40 µs of Python on the happy path (benchmarks/dispatcher.py).
 """
@@ -11,15 +11,18 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
 
 from postil import logs
-from postil.access import Access, Place
-from postil.core import statuses
+from postil.access import SESSION_HEADER, Access, Place, Shown
+from postil.core import scopes, statuses
 from postil.core.call import Call
+from postil.core.callers import ANYBODY, Caller
 from postil.core.trouble import failure_of
+from postil.doors.http import old_clients
+from postil.doors.rpc import audited
 from postil.doors.rpc.limits import Limits
 from postil.doors.rpc.methods import Method, Scope
 from postil.errors import Failure
@@ -29,6 +32,8 @@ from postil.v1.status_pb2 import Status
 
 Handler = Callable[[Call, Any], Message | bytes]
 Metadata = Iterable[tuple[str, str | bytes]]
+
+Peer = Callable[[], str]  # where a call came from, put into words only when somebody wants to know
 
 _PREFIX_KEY = "x-clarifai-request-id-prefix"
 _PREFIX_LENGTH = 96
@@ -58,10 +63,31 @@ class Refused(Exception):
         self.details = details
 
 
-class _Route:
-    """An RPC with its handler and its metrics, bound once."""
+class _Headers(NamedTuple):
+    """What the metadata of a call says to the dispatcher."""
 
-    __slots__ = ("calls", "create", "failed", "handler", "message", "method", "observe", "parse", "scope", "succeeded")
+    request_id: str  # unique, with the caller's prefix if it sent one
+    shown: Shown
+    client: str  # x-clarifai-client
+
+
+class _Route:
+    """An RPC with its handler, its rule and its metrics, bound once."""
+
+    __slots__ = (
+        "calls",
+        "create",
+        "handler",
+        "is_open",
+        "method",
+        "observe",
+        "optional_app",
+        "parse",
+        "rule",
+        "scope",
+        "subject",
+        "succeeded",
+    )
 
     def __init__(self, method: Method, handler: Handler, metrics: Metrics) -> None:
         self.method = method
@@ -69,6 +95,10 @@ class _Route:
         self.parse: Callable[[bytes], Any] = method.request.FromString
         self.scope = method.scope
         self.create = method.creates_app
+        self.optional_app = method.optional_app
+        self.rule = scopes.rule(method.name)
+        self.is_open = self.rule.anybody and method.scope is Scope.NONE
+        self.subject = audited.Subject(method)
         self.calls = metrics.calls
         self.succeeded = metrics.calls.labels(method.name, str(StatusCode.SUCCESS)).inc
         self.observe = metrics.seconds.labels(method.name).observe
@@ -91,6 +121,7 @@ class Dispatcher:
         limits: Room for calls.
         metrics: Counters.
         trouble: The failure that the caller is told of for an exception that nobody expected, or None.
+        note: Takes a line of the audit log for each call that writes, and for each that is turned away.
     """
 
     def __init__(
@@ -101,6 +132,7 @@ class Dispatcher:
         limits: Limits,
         metrics: Metrics,
         trouble: Callable[[Exception], Failure | None] = failure_of,
+        note: Callable[[audited.Entry], object] | None = None,
     ) -> None:
         unknown = handlers.keys() - methods.keys()
         if unknown:
@@ -109,6 +141,7 @@ class Dispatcher:
         self._access = access
         self._limits = limits
         self._trouble = trouble
+        self._note = note
         self._refusals = metrics.refused
         self._open = True
 
@@ -123,6 +156,7 @@ class Dispatcher:
         metadata: Metadata = (),
         deadline: float | None = None,
         active: Callable[[], bool] = lambda: True,
+        peer: Peer = str,
     ) -> bytes:
         """Runs one call to its end.
 
@@ -132,6 +166,7 @@ class Dispatcher:
             metadata: Lower-case keys and values.
             deadline: `time.monotonic()` seconds by which the caller wants an answer, or None.
             active: False once the caller has gone.
+            peer: Where it came from.
 
         Returns:
             The serialized response message; its `status` says how it went.
@@ -151,7 +186,7 @@ class Dispatcher:
             started = time.monotonic()
             if deadline is not None and deadline <= started:
                 raise self._refuse(Reason.TIMED_OUT, "The deadline had passed before the call was begun.")
-            return self._run(route, request, metadata, deadline, active, started)
+            return self._run(route, request, metadata, deadline, active, peer, started)
         finally:
             self._limits.leave(size)
 
@@ -162,13 +197,16 @@ class Dispatcher:
         metadata: Metadata,
         deadline: float | None,
         active: Callable[[], bool],
+        peer: Peer,
         started: float,
     ) -> bytes:
-        request_id, authorization = _credentials(metadata)
+        headers = _read(metadata)
+        request_id, caller, call, message = headers.request_id, None, None, None
         try:
+            caller = self._caller(route, headers)
             message = route.parse(request)
-            place = self._place(route, message, authorization)
-            call = Call(request_id, place.user_id, place.app, place.public, deadline, active)
+            place = self._place(route, message, caller)
+            call = Call(request_id, place.user_id, place.app, place.public, deadline, active, caller)
             answer = route.handler(call, message)
             if isinstance(answer, bytes):
                 code, body = int(StatusCode.SUCCESS), answer
@@ -179,11 +217,33 @@ class Dispatcher:
         except DecodeError as error:
             code, body = _failed(route, request_id, _undecodable(route, error))
         except Failure as failure:
-            code, body = _failed(route, request_id, statuses.of_failure(failure))
+            code, body = _failed(route, request_id, _status(failure, headers))
         except Exception as error:  # noqa: BLE001 - the last line of defence: one call fails, the server goes on
             code, body = _failed(route, request_id, self._explain(route, request_id, error))
         _record(route, request_id, code, time.monotonic() - started)
+        if self._note is not None and (call is None or not route.method.reads):
+            self._write_down(route, request_id, code, caller, message, peer)
         return body
+
+    def _write_down(
+        self, route: _Route, request_id: str, code: int, caller: Caller | None, message: Any, peer: Peer
+    ) -> None:
+        """A line of the audit log."""
+        entry = audited.entry(route.method, request_id, code, caller, peer())
+        if message is not None:
+            entry["items"], entry["ids"] = route.subject.read(message)
+            if route.scope is Scope.APP:
+                entry["app"] = message.user_app_id.app_id or (caller.app_id if caller else "")
+        if self._note is not None:
+            self._note(entry)
+
+    def _caller(self, route: _Route, headers: _Headers) -> Caller:
+        """Who asks, once it is sure that they may make this call at all."""
+        if route.is_open:
+            return ANYBODY
+        caller = self._access.caller(headers.shown)
+        caller.check(route.method.name, route.rule)
+        return caller
 
     def _explain(self, route: _Route, request_id: str, error: Exception) -> Status:
         failure = self._trouble(error)
@@ -192,10 +252,9 @@ class Dispatcher:
         log.error("trouble", rpc=route.method.name, req_id=request_id, reason=failure.details)
         return statuses.of_failure(failure)
 
-    def _place(self, route: _Route, message: Any, authorization: str) -> Place:
-        caller = self._access.caller(authorization)
+    def _place(self, route: _Route, message: Any, caller: Caller) -> Place:
         if route.scope is Scope.APP:
-            return self._access.app(caller, message.user_app_id, create=route.create)
+            return self._access.app(caller, message.user_app_id, create=route.create, optional=route.optional_app)
         return _NOWHERE if route.scope is Scope.NONE else self._access.user(caller, message.user_app_id)
 
     def _refuse(self, reason: Reason, details: str) -> Refused:
@@ -203,16 +262,27 @@ class Dispatcher:
         return Refused(reason, details)
 
 
-def _credentials(metadata: Metadata) -> tuple[str, str]:
-    """The call's id, with the caller's prefix if it sent one, and the `authorization` it showed."""
-    request_id, authorization = os.urandom(16).hex(), ""
+def _read(metadata: Metadata) -> _Headers:
+    """The headers that matter here."""
+    request_id, authorization, session, client = os.urandom(16).hex(), "", "", ""
     for key, value in metadata:
         if key == "authorization":
             authorization = str(value)
         elif key == _PREFIX_KEY:
             prefix = str(value)[:_PREFIX_LENGTH]
             request_id = f"{prefix}-{request_id}" if prefix.isprintable() else request_id
-    return request_id, authorization
+        elif key == SESSION_HEADER:
+            session = str(value)
+        elif key == "x-clarifai-client":
+            client = str(value)
+    return _Headers(request_id, Shown(authorization, session), client)
+
+
+def _status(failure: Failure, headers: _Headers) -> Status:
+    """The clients of 2016 to 2020 know a key that opens nothing under another code."""
+    if failure.code == StatusCode.CONN_KEY_INVALID and old_clients.is_old(headers.client):
+        return statuses.status(StatusCode.CONN_KEY_NOT_FOUND, failure.details)
+    return statuses.of_failure(failure)
 
 
 def _record(route: _Route, request_id: str, code: int, took: float) -> None:

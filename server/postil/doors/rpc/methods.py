@@ -50,6 +50,10 @@ FILES: tuple[FileDescriptor, ...] = (
 _NEVER_CREATE = {"GetApp", "DeleteApp", "PatchApp"}
 
 
+# These tell about the caller, and about the app only where one is named.
+_WITHOUT_APP = {"MyScopes"}
+
+
 class Scope(Enum):
     """What a call acts in."""
 
@@ -66,6 +70,7 @@ class Method:
     service: str  # "postil.v1.Annotations"
     scope: Scope
     creates_app: bool  # an app that does not exist yet may come into being
+    optional_app: bool  # makes sense without an app too
     reads: bool  # changes nothing
     request: type[Message]
     response: type[Message]
@@ -94,7 +99,8 @@ def _method(service: str, descriptor: MethodDescriptor) -> Method:
         name=descriptor.name,
         service=service,
         scope=scope,
-        creates_app=scope is Scope.APP and descriptor.name not in _NEVER_CREATE,
+        creates_app=scope is Scope.APP and descriptor.name not in _NEVER_CREATE | _WITHOUT_APP,
+        optional_app=descriptor.name in _WITHOUT_APP,
         reads=verb == "get" or (verb == "post" and descriptor.name.endswith(("Searches", "SearchesByID"))),
         request=GetMessageClass(descriptor.input_type),
         response=GetMessageClass(descriptor.output_type),

@@ -53,8 +53,12 @@ class RpcDoor:
         self._names = ("", *names)
         self.set_ready(ready=False)
 
-    def listen(self, address: Address) -> int:
+    def listen(self, address: Address, tls: grpc.ServerCredentials | None = None) -> int:
         """Binds and starts; health says NOT_SERVING until `set_ready`.
+
+        Args:
+            address: Where.
+            tls: Credentials of its connections, None for plain text.
 
         Returns:
             The port, which the system chose if `address` had port 0.
@@ -65,7 +69,10 @@ class RpcDoor:
         # gRPC would print its own lines about a port that is taken, so it is tried first.
         sockets.listen(address).close()
         try:
-            port: int = self._server.add_insecure_port(str(address))
+            if tls is None:
+                port: int = self._server.add_insecure_port(str(address))
+            else:
+                port = self._server.add_secure_port(str(address), tls)
         except RuntimeError:
             port = 0
         if not port:
@@ -121,7 +128,7 @@ def _behaviour(dispatcher: Dispatcher, method: Method, readers: ThreadPoolExecut
         remaining = context.time_remaining()
         deadline = time.monotonic() + remaining if remaining < _NO_DEADLINE_S else None
         try:
-            return call(name, request, context.invocation_metadata(), deadline, context.is_active)
+            return call(name, request, context.invocation_metadata(), deadline, context.is_active, context.peer)
         except Refused as refused:
             context.abort(_CODES[refused.reason], refused.details)
 
