@@ -51,6 +51,13 @@ def nearest(vectors: Matrix, queries: Matrix, k: int, *, without_self: bool = Fa
     return Near(rows, squares)
 
 
+def to_nearest(vectors: Matrix, queries: Matrix) -> Matrix:
+    """The squared distance of each query, float32 [m, dim], to the nearest vector: float32 [m]; inf without any."""
+    if not len(vectors):
+        return np.full(len(queries), np.inf, np.float32)
+    return nearest(vectors, queries, 1).squares[:, 0]
+
+
 def neighbour_scores(squares: Matrix, labels: Matrix, prior: Matrix, *, exclusive: bool) -> Matrix:
     """The chance of each concept by the vote of neighbours: float32 [m, concepts] in 0..1.
 
