@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from postil.core import base_workflow, ids, predictions, records, statuses, wire
+from postil.core import base_workflow, creating, ids, predictions, records, statuses, wire
 from postil.core.base_workflow import BaseWorkflow
 from postil.core.call import Call
 from postil.core.drafts import Draft, draft
@@ -182,7 +182,7 @@ class _Batch:
         sound = self._sound()
         if not sound:
             return {}
-        concepts = tx.ensure_concepts(self._app, self._names.wanted) if self._names.wanted else {}
+        concepts = creating.concepts(tx, self._call, self._names.wanted)
         self._names.confirm(concepts)
         rows, anchors = tx.reserve_inputs(len(sound)), tx.reserve_annotations(len(sound))
         user, now = self._call.user_id, tx.now_us

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from postil.core import ids, records, statuses, wire
-from postil.core.annotation_drafts import AnnotationDraft, annotation_draft, author, body, record
+from postil.core import creating, ids, records, statuses, wire
+from postil.core.annotation_drafts import AnnotationDraft, annotation_draft, author, body, record, refuse_impostor
 from postil.core.call import Call
 from postil.core.crops import Crops, Wanted
 from postil.core.labels import Names, StaleError, label_values
@@ -153,6 +153,8 @@ class _Batch:
         self._made: dict[int, tuple[bytes, tuple[str, str, str]]] = {}
         for made in drafts:
             if made.failure is None:
+                refuse_impostor(made, call)
+            if made.failure is None:
                 who = author(made.message, call.user_id)
                 made.message.trusted = made.message.trusted or bool(who[0])
                 self._made[id(made)] = (body(made), who)
@@ -194,7 +196,7 @@ class _Batch:
     ) -> dict[int, bytes]:
         if not sound:
             return {}
-        concepts = tx.ensure_concepts(self._app, self._names.wanted) if self._names.wanted else {}
+        concepts = creating.concepts(tx, self._call, self._names.wanted)
         self._names.confirm(concepts)
         times = records.annotation_times(tx.now_us, tx.now_us)
         rows, labels, stored = [], [], {}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from postil.core import ids, labels, records, regions, wire
+from postil.core.call import Call
 from postil.core.drafts import geo_problem
+from postil.core.scopes import COLLABORATORS_ADD
 from postil.core.vectors import BadVector, SpaceVector, client_vector
 from postil.errors import Failure
 from postil.store.base import AnnotationRecord, InputRecord
@@ -142,6 +144,23 @@ def author(item: Annotation, user_id: str) -> tuple[str, str, str]:
     user = (item.worker.user.id if kind == "user" else "") or item.user_id or user_id
     item.worker.user.id = item.user_id = user_id if user == "me" else user
     return item.user_id, "", ""
+
+
+def refuse_impostor(made: AnnotationDraft, call: Call, writer: str = "") -> None:
+    """Refuses an annotation that says it is another user's, unless the caller's key may speak for others.
+
+    Args:
+        made: The annotation; its author is filled in.
+        call: Who writes it.
+        writer: Whose it is already, for one that exists.
+    """
+    user = author(made.message, call.user_id)[0]
+    if user not in {"", call.user_id, writer} and not call.caller.has(COLLABORATORS_ADD):
+        made.refuse(
+            f"it says it is by user {ids.shown(user)}; the key writes as {call.user_id!r}, "
+            f"and in other names only with the scope {COLLABORATORS_ADD}",
+            StatusCode.ANNOTATION_PERMISSION_DENIED,
+        )
 
 
 def body(made: AnnotationDraft) -> bytes:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from postil.core import ids, patch, records, statuses
+from postil.core import creating, ids, patch, records, statuses
 from postil.core.annotating import Annotating, answer, check_count
-from postil.core.annotation_drafts import AnnotationDraft, author, body, check
+from postil.core.annotation_drafts import AnnotationDraft, author, body, check, refuse_impostor
 from postil.core.call import Call
 from postil.core.labels import Names, StaleError, label_values
 from postil.core.levels import store_level
@@ -71,6 +71,8 @@ class AnnotationPatches:
             seen.add(pairs[position])
             if request.delete_if_empty_data and action == "remove" and item.before is not None:
                 item.delete = not item.before.input_level and not item.draft.message.data.ByteSize()
+            if item.before is not None and item.draft.failure is None:
+                refuse_impostor(item.draft, call, item.before.user_id)
             items.append(item)
         drafts = [item.draft for item in items]
         self._annotating.find_inputs(call, drafts)
@@ -121,7 +123,7 @@ class _Batch:
     def run(self, tx: Transaction) -> bytes:
         """Writes and answers; runs on the writer thread."""
         self._compare(tx)
-        concepts = tx.ensure_concepts(self._app, self._names.wanted) if self._names.wanted else {}
+        concepts = creating.concepts(tx, self._call, self._names.wanted)
         self._names.confirm(concepts)
         spaces = Spaces(tx, self._app)
         out, codes = [], []

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from postil.core import ids, records, wire
+from postil.core import creating, ids, records, wire
 from postil.core.call import Call
 from postil.core.labels import Names, StaleError, concepts_in, label_values
 from postil.store.base import AnnotationRecord, InputRecord, Queries, Store, Transaction
@@ -56,7 +56,7 @@ class Pending:
         app, source = call.app.row, drafts.source
         if source is None or not drafts.messages or tx.inputs_by_row([source.row]).get(source.row) is None:
             return ()
-        concepts = tx.ensure_concepts(app, drafts.names.wanted)
+        concepts = creating.concepts(tx, call, drafts.names.wanted)
         try:
             drafts.names.confirm(concepts)
         except StaleError:  # renamed a moment ago

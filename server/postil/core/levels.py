@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from postil.core import records, statuses
+from postil.core import creating, records, statuses
 from postil.core.call import Call
 from postil.core.drafts import is_blank, sync_level
 from postil.core.labels import Names, concepts_in, label_values
@@ -29,7 +29,7 @@ def store_level(
     """
     names = Names(tx, call.app.row, call.app.id, list(concepts_in(annotation.data)))
     names.fill(concepts_in(annotation.data))
-    concepts = tx.ensure_concepts(call.app.row, names.wanted) if names.wanted else {}
+    concepts = creating.concepts(tx, call, names.wanted)
     message = Input.FromString(record.message)
     sync_level(annotation.data, message.data)
     message.modified_at.FromMicroseconds(tx.now_us)

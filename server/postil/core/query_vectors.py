@@ -13,11 +13,13 @@ from postil.core.call import Call
 from postil.core.downloads import Downloads
 from postil.core.opening import Opening
 from postil.core.ranks import ByPicture, ByText, Rank, invalid
+from postil.core.scopes import PREDICT
 from postil.embed.base import Embedders, EmbedQueue, Spec
 from postil.errors import Failure
 from postil.v1.status_code_pb2 import StatusCode
 
 MAX_TEXT = 100_000  # characters of a query
+_LOOK_S = 0.25  # how often it is looked whether the caller is still there
 
 
 class QueryVectors:
@@ -41,6 +43,7 @@ class QueryVectors:
 
     def picture(self, subject: ByPicture, rank: Rank, call: Call) -> tuple[Spec, NDArray[np.float32]]:
         """Which embedder, and float32 [dim]."""
+        call.caller.require(PREDICT, "a query by picture needs")
         queue = self._queue("picture", rank, call)
         content = subject.image.base64 or self._download(subject.image.url, rank)
         try:
@@ -51,6 +54,7 @@ class QueryVectors:
 
     def text(self, subject: ByText, rank: Rank, call: Call) -> tuple[Spec, NDArray[np.float32]]:
         """Which embedder, and float32 [dim]."""
+        call.caller.require(PREDICT, "a query by text needs")
         queue = self._queue("text", rank, call)
         if len(subject.raw) > MAX_TEXT:
             raise invalid(f"{rank.where}: the text has {len(subject.raw)} characters; at most {MAX_TEXT} are taken")
@@ -89,12 +93,15 @@ class QueryVectors:
 
 
 def _first(future: Future[NDArray[np.float32]], call: Call) -> NDArray[np.float32]:
-    try:
-        first: NDArray[np.float32] = future.result(timeout=call.remaining())[0]
-    except FutureTimeout as error:
-        future.cancel()
-        raise Failure(
-            StatusCode.RPC_REQUEST_TIMEOUT,
-            "The query was not embedded before the call's deadline; try again, or allow it more time.",
-        ) from error
-    return first
+    """The only row, once it is there; what nobody waits for any more is taken out of the queue."""
+    while True:
+        try:
+            first: NDArray[np.float32] = future.result(timeout=min(call.remaining(), _LOOK_S))[0]
+        except FutureTimeout:
+            try:
+                call.check()
+            except Failure:
+                future.cancel()
+                raise
+        else:
+            return first

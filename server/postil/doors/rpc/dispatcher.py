@@ -203,7 +203,11 @@ class Dispatcher:
         headers = _read(metadata)
         request_id, caller, call, message = headers.request_id, None, None, None
         try:
-            caller = self._caller(route, headers)
+            if route.is_open:
+                caller = ANYBODY
+            else:
+                caller = self._access.caller(headers.shown)
+                caller.check(route.method.name, route.rule)
             message = route.parse(request)
             place = self._place(route, message, caller)
             call = Call(request_id, place.user_id, place.app, place.public, deadline, active, caller)
@@ -236,14 +240,6 @@ class Dispatcher:
                 entry["app"] = message.user_app_id.app_id or (caller.app_id if caller else "")
         if self._note is not None:
             self._note(entry)
-
-    def _caller(self, route: _Route, headers: _Headers) -> Caller:
-        """Who asks, once it is sure that they may make this call at all."""
-        if route.is_open:
-            return ANYBODY
-        caller = self._access.caller(headers.shown)
-        caller.check(route.method.name, route.rule)
-        return caller
 
     def _explain(self, route: _Route, request_id: str, error: Exception) -> Status:
         failure = self._trouble(error)
