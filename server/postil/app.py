@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from postil import guards, logs
 from postil.access import DEFAULT_APP, DEFAULT_USER, Access, Credentials
 from postil.config import Address, Config, ConfigError
+from postil.core import model_parts
 from postil.core.annotation_filters import AnnotationFilters
 from postil.core.annotations import Annotations
 from postil.core.apps import Apps, Users
@@ -27,6 +28,8 @@ from postil.core.dataset_inputs import DatasetInputs
 from postil.core.dataset_versions import DatasetVersions
 from postil.core.datasets import Datasets
 from postil.core.downloads import Downloads
+from postil.core.evaluating import Evaluating
+from postil.core.evaluations import Evaluations
 from postil.core.feedback import Feedbacks
 from postil.core.hosting import Hosting
 from postil.core.inputs import Inputs
@@ -34,13 +37,8 @@ from postil.core.intake import Intake
 from postil.core.keys import Keys
 from postil.core.knowledge_graphs import KnowledgeGraphs
 from postil.core.learning import Learning
-from postil.core.models import Models
 from postil.core.opening import Opening
-from postil.core.outputs import OutputLog
-from postil.core.predict_inputs import PredictInputs
-from postil.core.predicting import Predicting
 from postil.core.processing import Processing
-from postil.core.public_models import PublicModels
 from postil.core.query_vectors import QueryVectors
 from postil.core.rehosting import rehost
 from postil.core.relations import Relations
@@ -49,9 +47,8 @@ from postil.core.search import Searches
 from postil.core.search_calls import SearchCalls
 from postil.core.search_log import SearchLog
 from postil.core.search_quality import Quality
+from postil.core.suggesting import Suggesting
 from postil.core.trouble import failure_of
-from postil.core.workflow_results import WorkflowResults
-from postil.core.workflows import Workflows
 from postil.doors.http import gateway as gateways
 from postil.doors.http import routes, site
 from postil.doors.http.gateway import Gateway
@@ -63,13 +60,15 @@ from postil.doors.rpc.apps import AppsServicer, UsersServicer
 from postil.doors.rpc.concepts import ConceptsServicer
 from postil.doors.rpc.datasets import DatasetsServicer
 from postil.doors.rpc.dispatcher import Dispatcher
+from postil.doors.rpc.evaluations import EvaluationsServicer
 from postil.doors.rpc.feedback import FeedbackServicer
 from postil.doors.rpc.inputs import InputsServicer
 from postil.doors.rpc.keys import KeysServicer
-from postil.doors.rpc.limits import Limits
+from postil.doors.rpc.limits import Limits, Rates
 from postil.doors.rpc.models import ModelsServicer
 from postil.doors.rpc.searches import SearchesServicer
 from postil.doors.rpc.status_codes import StatusCodesServicer
+from postil.doors.rpc.suggestions import SuggestionsServicer
 from postil.doors.rpc.workflows import WorkflowsServicer
 from postil.embed.onnx_model import UserModel
 from postil.embed.packaged import Unusable
@@ -219,49 +218,56 @@ class App:
         query_vectors = QueryVectors(embedders, downloads, opening)
         search_log = own(SearchLog(store, config.search_log_days, self.metrics.searches_dropped.inc))
         learning = Learning(store)
-        searches = Searches(store, index, catalogs, query_vectors, self._count_walk, search_log, learning)
+        models = model_parts.build(store, embedders, downloads, opening, delete_all=config.delete_all)
+        own(models.outputs), own(models.inputs), own(models.training)
+        searches = Searches(store, index, catalogs, query_vectors, self._count_walk, search_log, learning, models.shelf)
         saved = SavedSearches(store)
-        public, outputs = PublicModels(embedders), own(OutputLog(store))
-        predict_inputs = own(PredictInputs(store, downloads, opening))
-        predicting = Predicting(public, predict_inputs, outputs)
-        workflows = Workflows(store, public)
-        models = Models(store, public)
-        feedbacks = Feedbacks(store, search_log, outputs, searches.trail, learning, models)
+        feedbacks = Feedbacks(store, search_log, models.outputs, searches.trail, learning, models.models)
+        evaluating = own(Evaluating(store))
         room = partial(index.wait_below, _PRESSURE)
         servicers = [
             AnnotationsServicer(Annotations(store, embedders, hosting, opening)),
             AppsServicer(apps, access),
             ConceptsServicer(Concepts(store), ConceptLanguages(store), Relations(store), KnowledgeGraphs(store)),
             DatasetsServicer(Datasets(store), DatasetInputs(store, searches), DatasetVersions(store, searches)),
+            EvaluationsServicer(Evaluations(store, evaluating.wake)),
             FeedbackServicer(feedbacks, Quality(store, index, learning)),
             InputsServicer(Inputs(store, intake, processing.wake, room, delete_all=config.delete_all)),
             KeysServicer(Keys(store, store.key_stamp, methods.table())),
-            ModelsServicer(models, predicting),
+            ModelsServicer(models.models, models.predicting, models.own, models.versions),
             SearchesServicer(SearchCalls(searches, saved, search_log), saved, AnnotationFilters(store)),
             StatusCodesServicer(StatusCodes()),
+            SuggestionsServicer(Suggesting(store)),
             UsersServicer(Users(store)),
-            WorkflowsServicer(workflows, WorkflowResults(workflows, public, predict_inputs, predicting)),
+            WorkflowsServicer(models.workflows, models.results),
         ]
         limits = Limits(config.max_calls, config.max_inflight_mb << 20)
         self._gauges(store, index, limits)
         # Beside the first calls, not before them: a server that was killed must answer again at once.
-        self._afterwards += [processing.start, search_log.start, outputs.start, embedders.warm]
+        self._afterwards += [
+            processing.start,
+            search_log.start,
+            models.outputs.start,
+            models.training.start,
+            evaluating.start,
+            embedders.warm,
+        ]
         table = methods.table()
-        return Dispatcher(
-            table, rpc.handlers(servicers, table), access, limits, self.metrics, self._trouble, self._note()
-        )
+        handlers, rates = rpc.handlers(servicers, table), Rates(config.rate_limit)
+        return Dispatcher(table, handlers, access, limits, self.metrics, self._trouble, self._note(), rates)
 
     def _gateway(self) -> Gateway:
         config = self._config
-        limits = gateways.Limits(config.threads, config.max_message_mb << 20, config.max_inflight_mb << 20)
+        limits = gateways.Limits(
+            config.threads, config.max_message_mb << 20, config.max_inflight_mb << 20, config.max_calls
+        )
         return Gateway(methods.table(), limits, config.cors_origins)
 
     def _decoders(self) -> Decoders:
         config = self._config
         budget = Budget(memory=config.decoder_memory_mb << 20)
-        made = Decoders(
-            config.decoders or os.cpu_count() or 1, budget=budget, report=partial(log.warning, "decoder lost")
-        )
+        count = config.decoders or os.cpu_count() or 1
+        made = Decoders(count, budget=budget, report=lambda why: log.warning("decoder_lost", reason=why))
         self.metrics.watch("postil_decoders_lost", "Decoders that a picture took with it.", lambda: made.lost)
         self._afterwards.append(made.start)
         return made

@@ -205,11 +205,14 @@ def test_one_version(world: World) -> None:
 
 def test_types(world: World) -> None:
     listed = [one.id for one in world.models.types(PUBLIC, ListModelTypesRequest()).model_types]
-    assert listed == ["visual-embedder", "text-embedder", "client-embedder", "visual-classifier"]
+    assert listed == [
+        "visual-embedder", "text-embedder", "client-embedder", "visual-classifier", "embedding-classifier",
+        "text-classifier", "knn-concept", "concept-thresholder", "concept-threshold",
+    ]  # fmt: skip
     assert {model.model_type_id for model in world.models.list(world.call, ListModelsRequest()).models} <= set(listed)
-    assert len(world.models.types(PUBLIC, ListModelTypesRequest(page=2, per_page=3)).model_types) == 1
+    assert len(world.models.types(PUBLIC, ListModelTypesRequest(page=3, per_page=4)).model_types) == 1
     one = world.models.type(PUBLIC, GetModelTypeRequest(model_type_id="text-embedder")).model_type
     assert list(one.input_fields) == ["text"]
     with pytest.raises(Failure, match="visual-embedder, text-embedder") as caught:
-        world.models.type(PUBLIC, GetModelTypeRequest(model_type_id="knn-concept"))
+        world.models.type(PUBLIC, GetModelTypeRequest(model_type_id="oracle"))
     assert caught.value.code == StatusCode.CONN_DOES_NOT_EXIST

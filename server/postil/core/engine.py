@@ -11,7 +11,7 @@ from functools import cache, partial
 import numpy as np
 from pyroaring import BitMap
 
-from postil.core import allowed
+from postil.core import allowed, head_evidence
 from postil.core.allowed import StoreLookup
 from postil.core.call import Call
 from postil.core.dataset_members import DatasetMembers
@@ -44,6 +44,7 @@ class Engine:
 
     def domain(self, call: Call, queries: Queries, query: Query, trace: Trace, *, by_input: bool) -> BitMap:
         """The annotations that may be hits. Raises Failure."""
+        call.check()
         lookup = StoreLookup(
             queries,
             self._catalogs,
@@ -123,6 +124,11 @@ class Engine:
         def ask() -> Evidence | None:
             if target.predicted is not None:
                 return Said(target.predicted, flip=target.flip)
+            if target.head is not None:
+                held = self._indexes.space(target.head.space.row)
+                flip, exact = target.flip, query.exact
+                ask_of = partial(head_evidence.evidence, flip=flip, exact=exact, observe=trace.walked)
+                return ask_of(held, target.head) if held is not None else None
             point = target.point()
             index = self._indexes.space(point.space.row) if point is not None else None
             if point is None or index is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from postil.core import model_cards, pages
+from postil.core import model_types, pages
 from postil.errors import Failure
 from postil.v1.common_pb2 import Visibility
 from postil.v1.model_pb2 import Model, ModelType
@@ -25,7 +25,6 @@ _ORDERS: dict[str, Callable[[Model], Any]] = {
     "sort_by_created_at": lambda model: model.created_at.ToMicroseconds(),
     "sort_by_modified_at": lambda model: model.modified_at.ToMicroseconds(),
 }
-_TYPES = {one.id: one for one in model_cards.TYPES}
 _UNLISTED = ModelType()  # of a model that is known by name only
 
 
@@ -35,7 +34,7 @@ def page(models: Iterable[Model], user_id: str, request: ListModelsRequest) -> S
     `model_type_id` and `model_version_ids` are exact. `name` matches the id or the name, with `*` for any text or,
     without one, anywhere in it; `search` and `query` look into the description, too; case does not matter.
     `input_fields` and `output_fields` keep models that take or give all of these. With `sort_by_…` the order is
-    descending unless `sort_ascending` is set. All models are trained, so `trained_only` keeps every one.
+    descending unless `sort_ascending` is set. `trained_only` keeps models whose newest version is trained.
 
     Raises:
         Failure: CONN_INVALID_REQUEST for a page out of range; MODEL_INVALID_REQUEST for a filter or an order that is
@@ -63,9 +62,13 @@ def _check(request: ListModelsRequest) -> None:
 
 
 def _matches(model: Model, user_id: str, request: ListModelsRequest) -> bool:
-    described, kind = f"{model.id}\n{model.name}\n{model.description}", _TYPES.get(model.model_type_id, _UNLISTED)
+    described, kind = (
+        f"{model.id}\n{model.name}\n{model.description}",
+        model_types.BY_ID.get(model.model_type_id, _UNLISTED),
+    )
     return (
         request.model_type_id in {"", model.model_type_id}
+        and (not request.trained_only or model.model_version.status.code == StatusCode.MODEL_TRAINED)
         and (not request.model_version_ids or model.model_version.id in request.model_version_ids)
         and (not request.filter_by_user_id or model.user_id == user_id)
         and request.visibility.gettable in {Visibility.UNKNOWN_VISIBILITY, model.visibility.gettable}

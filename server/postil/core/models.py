@@ -1,4 +1,4 @@
-"""Models as clients read them: the general model, the built-in embedders and the app's own vector spaces.
+"""Models as clients read them: those that the app created, its vector spaces, the general model, the embedders.
 
 The version id of an embedder is the `embed_model_version_id` that annotations and searches name.
 """
@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from postil.core import ids, model_cards, model_lists, older_models, pages, predictions, statuses
+from postil.core import (
+    ids,
+    model_cards,
+    model_lists,
+    model_types,
+    older_models,
+    own_cards,
+    pages,
+    predictions,
+    statuses,
+)
 from postil.core.call import Call
 from postil.core.public_models import PublicModels
 from postil.embed import general
 from postil.errors import Failure, missing
-from postil.store.base import Store
+from postil.store.base import ModelRecord, Store
 from postil.v1.concept_pb2 import Concept
 from postil.v1.concept_service_pb2 import ListModelConceptsRequest, MultiConceptResponse
 from postil.v1.model_pb2 import Model
@@ -56,30 +66,32 @@ class Models:
         Raises:
             Failure: CONN_DOES_NOT_EXIST when there is none, or not in the version asked for.
         """
-        model = self._find(call, request.model_id)
-        if request.version_id:
-            _check_version(model, request.version_id)
-        return SingleModelResponse(status=_ok(), model=model)
+        return SingleModelResponse(status=_ok(), model=self._in_version(call, request.model_id, request.version_id))
 
     def versions(self, call: Call, request: ListModelVersionsRequest) -> MultiModelVersionResponse:
-        """Each of these models has one version; another model's weights have another version id.
+        """Newest first. A model that is built in has one; other weights are another model.
 
         Raises:
-            Failure: CONN_DOES_NOT_EXIST for a model that is not there; MODEL_INVALID_REQUEST for `concept_ids`, as
-                no model here was trained on concepts, and for `min_replicas`.
+            Failure: CONN_DOES_NOT_EXIST for a model that is not there; MODEL_INVALID_REQUEST for `concept_ids` and
+                `min_replicas`.
         """
         page = pages.of_list(request.page, request.per_page)
         for name in ("concept_ids", "min_replicas"):
             if getattr(request, name):
                 raise Failure(StatusCode.MODEL_INVALID_REQUEST, f"{name} is not supported; leave it out.")
-        version = self._find(call, request.model_id).model_version
-        listed = [version][page.offset : page.offset + page.limit]
+        own = self._own_record(call, request.model_id)
+        if own is not None:
+            records = self._store.read().versions(own.row)
+            wanted = [r for r in records if not request.trained_only or r.status == StatusCode.MODEL_TRAINED]
+            every = [own_cards.version_message(record) for record in wanted]
+        else:
+            every = [self._find(call, request.model_id).model_version]
+        listed = every[page.offset : page.offset + page.limit]
         return MultiModelVersionResponse(status=_ok(), model_versions=listed)
 
     def version(self, call: Call, request: GetModelVersionRequest) -> SingleModelVersionResponse:
         """Raises Failure CONN_DOES_NOT_EXIST for a model or a version that is not there."""
-        model = self._find(call, request.model_id or request.version_id)
-        _check_version(model, request.version_id)
+        model = self._in_version(call, request.model_id or request.version_id, request.version_id, checked=True)
         return SingleModelVersionResponse(status=_ok(), model_version=model.model_version)
 
     def search(self, call: Call, request: PostModelsSearchesRequest) -> MultiModelResponse:
@@ -97,7 +109,11 @@ class Models:
     def output_info(self, call: Call, request: GetModelRequest) -> SingleModelResponse:
         """As `get`, with the concepts that the model knows in `output_info.data`."""
         response = self.get(call, request)
-        if response.model.model_version.id == general.VERSION_ID:
+        own = self._own_record(call, request.model_id)
+        if own is not None:
+            response.model.output_info.ClearField("message")
+            response.model.output_info.data.concepts.extend(self._own_concepts(call, own, request.version_id))
+        elif response.model.model_version.id == general.VERSION_ID:
             info = response.model.output_info
             info.ClearField("message")
             info.data.concepts.extend(_known_concepts())
@@ -110,35 +126,68 @@ class Models:
             Failure: CONN_DOES_NOT_EXIST for a model that is not there; MODEL_INVALID_REQUEST for one without concepts.
         """
         page = pages.of_list(request.page, request.per_page)
-        model = self._find(call, request.model_id)
-        if request.version_id:
-            _check_version(model, request.version_id)
-        if model.model_version.id != general.VERSION_ID:
+        model = self._in_version(call, request.model_id, request.version_id)
+        own = self._own_record(call, request.model_id)
+        if own is None and model.model_version.id != general.VERSION_ID:
             raise Failure(StatusCode.MODEL_INVALID_REQUEST, f"Model {model.id!r} gives no concepts, but embeddings.")
         prefix = request.search.casefold()
-        found = [c for c in _known_concepts() if c.name.casefold().startswith(prefix) or c.id.startswith(prefix)]
+        known = _known_concepts() if own is None else self._own_concepts(call, own, request.version_id)
+        found = [c for c in known if c.name.casefold().startswith(prefix) or c.id.startswith(prefix)]
         return MultiConceptResponse(status=_ok(), concepts=found[page.offset : page.offset + page.limit])
 
     def types(self, call: Call, request: ListModelTypesRequest) -> MultiModelTypeResponse:  # noqa: ARG002 - as all verbs
         """The types of models that can be listed."""
         page = pages.of_list(request.page, request.per_page)
-        listed = model_cards.TYPES[page.offset : page.offset + page.limit]
+        listed = model_types.ALL[page.offset : page.offset + page.limit]
         return MultiModelTypeResponse(status=_ok(), model_types=listed)
 
     def type(self, call: Call, request: GetModelTypeRequest) -> SingleModelTypeResponse:  # noqa: ARG002 - as all verbs
         """Raises Failure CONN_DOES_NOT_EXIST."""
-        for one in model_cards.TYPES:
+        for one in model_types.ALL:
             if one.id == request.model_type_id:
                 return SingleModelTypeResponse(status=_ok(), model_type=one)
-        known = ", ".join(one.id for one in model_cards.TYPES)
+        known = ", ".join(one.id for one in model_types.ALL)
         raise missing(f"There is no model type {ids.shown(request.model_type_id)}; there are {known}.")
 
     def _own(self, call: Call) -> Sequence[Model]:
-        """Client vector spaces, in order of their creation."""
+        """Models that the app created, then its client vector spaces; each in order of their creation."""
         if call.app_record is None:
             return ()
-        spaces = self._store.read().spaces(call.app.row)
-        return [model_cards.client(space, call.app) for space in spaces if space.kind == model_cards.CLIENT]
+        queries = self._store.read()
+        spaces = [space for space in queries.spaces(call.app.row) if space.kind == model_cards.CLIENT]
+        return [*own_cards.all_of(queries, call.app), *(model_cards.client(space, call.app) for space in spaces)]
+
+    def _own_record(self, call: Call, name: str) -> ModelRecord | None:
+        """A model that the app created, by its id or the id of a version."""
+        return own_cards.find(self._store.read(), call.app.row, name) if call.app_record is not None else None
+
+    def _own_concepts(self, call: Call, record: ModelRecord, version_id: str) -> Sequence[Concept]:
+        queries = self._store.read()
+        versions = queries.versions(record.row)
+        version = next((one for one in versions if one.id == version_id), versions[0] if versions else None)
+        return own_cards.concepts(queries, call.app, record, version)
+
+    def _in_version(self, call: Call, model_id: str, version_id: str, *, checked: bool = False) -> Model:
+        """A model in the version asked for, or in its newest. Raises Failure CONN_DOES_NOT_EXIST.
+
+        Args:
+            call: Whose models come first.
+            model_id: Or the id of a version.
+            version_id: A version of it.
+            checked: An empty version_id is none of its versions.
+        """
+        own = self._own_record(call, model_id)
+        if own is None:
+            model = self._find(call, model_id)
+            if version_id or checked:
+                _check_version(model, version_id)
+            return model
+        versions = self._store.read().versions(own.row)
+        wanted = version_id or ("" if own.id == model_id else model_id)
+        version = next((one for one in versions if one.id == wanted), None)
+        if version is None and (wanted or checked):
+            raise missing(f"Model {own.id!r} has no version {ids.shown(wanted)}; ListModelVersions tells them.")
+        return own_cards.card(own, versions, version)
 
     def _public(self) -> Sequence[Model]:
         return self._public_models.cards()

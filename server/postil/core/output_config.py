@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from postil.core import ids, predictions
 from postil.core.app_fields import LANGUAGES
-from postil.embed.general import VOCABULARY, GeneralConcept
 from postil.errors import Failure
 from postil.v1.concept_pb2 import Concept
 from postil.v1.model_pb2 import Model, OutputConfig
@@ -29,7 +28,7 @@ class Wanted:
     Args:
         count: At most so many.
         least: None less probable.
-        numbers: Only these concepts of the general model; None for its classes.
+        numbers: Only these concepts, by their places in the model; None for those that it answers by itself.
         unknown: What was selected but is not known, for messages.
     """
 
@@ -38,15 +37,17 @@ class Wanted:
     numbers: tuple[int, ...] | None = None
     unknown: tuple[str, ...] = ()
 
-    def values(self, logits: NDArray[np.float32]) -> list[tuple[int, float]]:
-        """(concept number, probability) of one picture (float32 [classes]), likeliest first.
+    def values(self, probabilities: NDArray[np.float32], leading: int) -> list[tuple[int, float]]:
+        """(concept number, probability) of one input, likeliest first.
 
-        Unless selected by the caller, classes alone are given: a broader concept is never less probable than they
-        are, so the broadest would always come first.
+        Args:
+            probabilities: float32 [concepts].
+            leading: So many concepts from the first are answered unless the caller selects others. Of the general
+                model these are its classes: a broader concept is never less probable than they are, so the broadest
+                would always come first.
         """
-        probabilities = VOCABULARY.probabilities(logits[np.newaxis])[0]
         if self.numbers is None:
-            chosen = predictions.top_classes(probabilities, self.count, self.least)
+            chosen = predictions.top_classes(probabilities[:leading], self.count, self.least)
         else:
             numbers = np.array(self.numbers, np.int64)
             numbers = numbers[probabilities[numbers] >= self.least]
@@ -65,8 +66,12 @@ def of_model(model: Model) -> OutputConfig:
     return merged
 
 
-def read(config: OutputConfig) -> Wanted:
+def read(config: OutputConfig, number_of: Callable[[Concept], int | None]) -> Wanted:
     """Checks the config.
+
+    Args:
+        config: As given.
+        number_of: The place of a concept among those that the model knows; None when it does not.
 
     Raises:
         Failure: PREDICT_INVALID_REQUEST for a number out of range, MODEL_INVALID_ARGUMENT when none of the selected
@@ -83,7 +88,7 @@ def read(config: OutputConfig) -> Wanted:
     count = config.max_concepts or DEFAULT_CONCEPTS
     if not config.select_concepts:
         return Wanted(count, config.min_value)
-    known, unknown = _select(config.select_concepts)
+    known, unknown = _select(config.select_concepts, number_of)
     if not known:
         raise Failure(
             StatusCode.MODEL_INVALID_ARGUMENT,
@@ -94,23 +99,30 @@ def read(config: OutputConfig) -> Wanted:
     return Wanted(count, config.min_value, tuple(dict.fromkeys(known)), tuple(unknown))
 
 
-def _select(concepts: Sequence[Concept]) -> tuple[list[int], list[str]]:
+def of_several(
+    config: OutputConfig, number_of: Sequence[Callable[[Concept], int | None]]
+) -> tuple[Wanted, list[Wanted]]:
+    """The config as all of several models together know it, and as each does. Raises as `read`."""
+
+    def known(concept: Concept) -> int | None:
+        return next((number for one in number_of if (number := one(concept)) is not None), None)
+
+    together = read(config, known)
+    if not config.select_concepts:
+        return together, [together] * len(number_of)
+    own = [tuple(dict.fromkeys(_select(config.select_concepts, one)[0])) for one in number_of]
+    return together, [replace(together, numbers=numbers) for numbers in own]
+
+
+def _select(concepts: Sequence[Concept], number_of: Callable[[Concept], int | None]) -> tuple[list[int], list[str]]:
     known, unknown = [], []
     for concept in concepts:
-        found = _find(concept)
-        if found is None:
+        number = number_of(concept)
+        if number is None:
             unknown.append(ids.shown(concept.id or concept.name))
         else:
-            known.append(found.number)
+            known.append(number)
     return known, unknown
-
-
-def _find(concept: Concept) -> GeneralConcept | None:
-    """By id, else by name; case matters in both."""
-    if concept.id:
-        return VOCABULARY.by_id.get(concept.id)
-    found = VOCABULARY.by_name.get(concept.name.casefold())
-    return found if found is not None and found.name == concept.name else None
 
 
 def _refuse(details: str) -> Failure:

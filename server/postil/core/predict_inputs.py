@@ -13,7 +13,8 @@ from postil.core.call import Call
 from postil.core.downloads import Downloads
 from postil.core.hosting import digest_of
 from postil.core.opening import Opening
-from postil.core.public_models import PublicModel
+from postil.core.runnables import Runnable
+from postil.core.vectors import BadVector, read_vector
 from postil.embed.base import Outputs
 from postil.errors import Failure
 from postil.store.base import Store
@@ -34,8 +35,8 @@ class Asked:
     Args:
         where: "inputs[3]", to begin sentences about it with.
         echo: It, as the answer shows it: without bytes.
-        kind: "picture" or "text"; "" while it could not be opened.
-        content: An RGB picture or a str, until the models have it.
+        kind: "picture", "text", "vector" or "concepts"; "" while it could not be opened.
+        content: An RGB picture, a str, a vector, an input's row of vectors, or concepts, until the models have it.
         running: What the models will say, by the version of the weights that are run.
         failure: Why nothing can be said of it.
     """
@@ -67,18 +68,18 @@ class PredictInputs:
         """Ends the threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def ask(self, call: Call, items: Sequence[Input], models: Sequence[PublicModel]) -> list[Asked]:
+    def ask(self, call: Call, items: Sequence[Input], models: Sequence[Runnable]) -> list[Asked]:
         """The inputs in order, each with the models that take it at work on it, or with its failure."""
         numbered = list(enumerate(items))
         if len(items) == 1:
             return [self._one(call, models, numbered[0])]
         return list(self._pool.map(partial(self._one, call, models), numbered))
 
-    def _one(self, call: Call, models: Sequence[PublicModel], numbered: tuple[int, Input]) -> Asked:
+    def _one(self, call: Call, models: Sequence[Runnable], numbered: tuple[int, Input]) -> Asked:
         position, item = numbered
         asked = Asked(ids.at("inputs", position))
         try:
-            self._open(call, item, asked)
+            self._open(call, item, asked, {model.takes for model in models})
             for model in models:
                 if model.takes == asked.kind and model.weights not in asked.running:
                     asked.running[model.weights] = model.run(asked.content)
@@ -87,7 +88,7 @@ class PredictInputs:
             asked.failure = Failure(failure.code, f"{asked.where}: {failure.details}", failure.notes)
         return asked
 
-    def _open(self, call: Call, item: Input, asked: Asked) -> None:
+    def _open(self, call: Call, item: Input, asked: Asked, takes: set[str]) -> None:
         asked.echo.id = item.id or ids.new_id()
         data = item.data
         if _PROBE in data.metadata.fields:
@@ -99,8 +100,13 @@ class PredictInputs:
         elif data.text.raw:
             asked.echo.data.text.raw = data.text.raw
             self._text(data.text.raw, asked)
+        elif data.embeddings:
+            self._vector(data, asked)
+        elif data.concepts:
+            asked.echo.data.concepts.extend(data.concepts)
+            asked.content, asked.kind = list(data.concepts), "concepts"
         elif item.id and not data.ListFields():
-            self._stored(call, item.id, asked)
+            self._stored(call, item.id, asked, takes)
         else:
             raise _invalid("it is empty; give data.image, data.text.raw, or the id of an input of the app")
 
@@ -130,7 +136,14 @@ class PredictInputs:
             )
         asked.content, asked.kind = raw, "text"
 
-    def _stored(self, call: Call, input_id: str, asked: Asked) -> None:
+    @staticmethod
+    def _vector(data: Data, asked: Asked) -> None:
+        try:
+            asked.content, asked.kind = read_vector(data.embeddings[0]), "vector"
+        except BadVector as problem:
+            raise _invalid(f"its embeddings[0] is no vector: {problem}") from problem
+
+    def _stored(self, call: Call, input_id: str, asked: Asked, takes: set[str]) -> None:
         record = self._store.read().input(call.app.row, input_id)
         if record is None:
             raise Failure(
@@ -140,6 +153,9 @@ class PredictInputs:
         asked.echo.CopyFrom(message)
         asked.echo.ClearField("status")
         data = message.data
+        if takes == {"vector"}:
+            asked.content, asked.kind = record.anchor, "vector"
+            return
         if data.text.raw:
             self._text(data.text.raw, asked)
             return

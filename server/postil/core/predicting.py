@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 
-from postil.core import ids, output_config, predictions, records, statuses, wire
+from postil.core import ids, output_config, records, statuses, wire
 from postil.core.call import Call
 from postil.core.output_config import Wanted
 from postil.core.outputs import PUBLIC, OutputLog
 from postil.core.predict_inputs import Asked, PredictInputs
-from postil.core.public_models import PublicModel, PublicModels
-from postil.embed.base import Outputs
+from postil.core.runnables import Runnable, Runnables
 from postil.errors import Failure
-from postil.v1.data_pb2 import Data, Embedding
 from postil.v1.model_service_pb2 import MultiOutputResponse, PostModelOutputsRequest
 from postil.v1.output_pb2 import Output
 from postil.v1.status_code_pb2 import StatusCode
@@ -32,7 +30,12 @@ _INPUT = wire.key(Output.DESCRIPTOR, "input")
 _DATA = wire.key(Output.DESCRIPTOR, "data")
 _RESPONSE_STATUS = wire.key(MultiOutputResponse.DESCRIPTOR, "status")
 _RESPONSE_OUTPUTS = wire.key(MultiOutputResponse.DESCRIPTOR, "outputs")
-_TAKES = {"picture": "a picture: give data.image", "text": "a text: give data.text.raw"}
+_TAKES = {
+    "picture": "a picture: give data.image",
+    "text": "a text: give data.text.raw",
+    "vector": "a vector: give data.embeddings[0].vector, or the id of an input that has one",
+    "concepts": "concepts: give data.concepts, or put it behind another model in a workflow",
+}
 
 
 @dataclass(slots=True)
@@ -54,7 +57,7 @@ class Predicting:
         log: Remembers the outputs.
     """
 
-    def __init__(self, models: PublicModels, inputs: PredictInputs, log: OutputLog) -> None:
+    def __init__(self, models: Runnables, inputs: PredictInputs, log: OutputLog) -> None:
         self._models = models
         self._inputs = inputs
         self._log = log
@@ -63,12 +66,12 @@ class Predicting:
         """A serialized MultiOutputResponse.
 
         Raises:
-            Failure: MODEL_DOES_NOT_EXIST; PREDICT_INVALID_REQUEST for a number of inputs or an output config that is
-                out of range; MODEL_INVALID_ARGUMENT when none of the selected concepts is known.
+            Failure: MODEL_DOES_NOT_EXIST; MODEL_UNTRAINED; PREDICT_INVALID_REQUEST for a number of inputs or an output
+                config that is out of range; MODEL_INVALID_ARGUMENT when none of the selected concepts is known.
         """
         check_count(len(request.inputs), MAX_INPUTS)
-        model = self._models.get(request.model_id, request.version_id)
-        wanted = output_config.read(output_config.of_model(request.model))
+        model = self._models.get(call, request.model_id, request.version_id)
+        wanted = output_config.read(output_config.of_model(request.model), model.number_of)
         asked = self._inputs.ask(call, request.inputs, [model])
         answers = self.answers(call, model, wanted, asked)
         self.remember(call, answers)
@@ -79,7 +82,7 @@ class Predicting:
         )
 
     @staticmethod
-    def answers(call: Call, model: PublicModel, wanted: Wanted, asked: Sequence[Asked]) -> list[Answer]:
+    def answers(call: Call, model: Runnable, wanted: Wanted, asked: Sequence[Asked]) -> list[Answer]:
         """Waits for what the model says of each input; an output each, in order. Raises Failure when time is up."""
         deadline = time.monotonic() + min(SECONDS, call.remaining())
         tail = wire.framed(_MODEL, model.card.SerializeToString())
@@ -93,7 +96,7 @@ class Predicting:
                 )
             elif failure is None and future is not None:
                 try:
-                    data = _data(model, wanted, future.result(timeout=max(0.0, deadline - time.monotonic())))
+                    data = model.data(wanted, future.result(timeout=max(0.0, deadline - time.monotonic())))
                 except FutureTimeout as error:
                     raise _late(asked) from error
                 except Failure as refused:
@@ -128,15 +131,7 @@ def summary(items: Sequence[Status], wanted: Wanted) -> Status:
     return top
 
 
-def _data(model: PublicModel, wanted: Wanted, outputs: Outputs) -> bytes:
-    """The serialized Data of an output."""
-    if model.concepts and outputs.logits is not None:
-        return predictions.concept_bytes(wanted.values(outputs.logits[0]))
-    vector = outputs.embeddings[0]
-    return Data(embeddings=[Embedding(vector=vector.tolist(), num_dimensions=len(vector))]).SerializeToString()
-
-
-def _answer(asked: Asked, model: PublicModel, tail: bytes, data: bytes, failure: Failure | None) -> Answer:
+def _answer(asked: Asked, model: Runnable, tail: bytes, data: bytes, failure: Failure | None) -> Answer:
     output_id = ids.new_id()
     status = statuses.of_failure(failure) if failure else statuses.status(StatusCode.SUCCESS)
     head = (

@@ -43,20 +43,20 @@ def top_classes(probabilities: NDArray[np.float32], count: int, least: float) ->
     """Numbers of the likeliest classes, likeliest first.
 
     Args:
-        probabilities: float32 [concepts] of one picture (`Vocabulary.probabilities`).
+        probabilities: float32 [classes] of one input.
         count: At most so many.
         least: None below this probability.
     """
-    classes = probabilities[:CLASSES]
-    best = np.argpartition(-classes, count - 1)[:count] if count < CLASSES else np.arange(CLASSES)
-    best = best[classes[best] >= least]
-    return best[np.lexsort((best, -classes[best]))]
+    every = len(probabilities)
+    best = np.argpartition(-probabilities, count - 1)[:count] if count < every else np.arange(every)
+    best = best[probabilities[best] >= least]
+    return best[np.lexsort((best, -probabilities[best]))]
 
 
 def to_keep(logits: NDArray[np.float32]) -> Values:
     """What is stored of a picture: its top classes and all that they are kinds of. float32 [classes]."""
     probabilities = VOCABULARY.probabilities(logits[np.newaxis])[0]
-    numbers = {int(number) for number in top_classes(probabilities, TOP, LEAST)}
+    numbers = {int(number) for number in top_classes(probabilities[:CLASSES], TOP, LEAST)}
     for number in tuple(numbers):
         numbers.update(VOCABULARY.concepts[number].broader)
     values = [(number, float(probabilities[number])) for number in numbers]
@@ -74,9 +74,14 @@ def _named(number: int) -> bytes:
     return concept(number).SerializeToString()
 
 
-def concept_bytes(values: Sequence[tuple[int, float]]) -> bytes:
-    """The field `concepts` of a `Data`, serialized."""
-    return wire.repeated(_CONCEPTS, [_named(number) + _VALUE + _FLOAT.pack(value) for number, value in values])
+def concept_bytes(values: Sequence[tuple[int, float]], named: Callable[[int], bytes] = _named) -> bytes:
+    """The field `concepts` of a `Data`, serialized.
+
+    Args:
+        values: (concept number, probability).
+        named: The serialized `Concept` of a number, without a value; by default those of the general model.
+    """
+    return wire.repeated(_CONCEPTS, [named(number) + _VALUE + _FLOAT.pack(value) for number, value in values])
 
 
 @cache
@@ -100,6 +105,16 @@ def new_prediction(row: int, input_row: int, input_id: str, anchor: int, values:
         + records.annotation_times(now_us, now_us)
     )
     return NewPrediction(row, annotation_id, input_row, anchor, general.VERSION_ID, message, now_us, values)
+
+
+def number_of(concept: Concept) -> int | None:
+    """The number of a concept of the general model: by id, else by name; case matters in both."""
+    if concept.id:
+        found = VOCABULARY.by_id.get(concept.id)
+    else:
+        found = VOCABULARY.by_name.get(concept.name.casefold())
+        found = found if found is not None and found.name == concept.name else None
+    return None if found is None else found.number
 
 
 class Scores(NamedTuple):

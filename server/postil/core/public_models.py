@@ -7,10 +7,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from postil.core import ids, model_cards, older_models
+from postil.core import ids, model_cards, older_models, predictions
+from postil.core.output_config import Wanted
 from postil.embed import general
 from postil.embed.base import Embedders, EmbedQueue, Outputs
+from postil.embed.general import VOCABULARY
+from postil.embed.picture import CLASSES
 from postil.errors import Failure
+from postil.v1.concept_pb2 import Concept
+from postil.v1.data_pb2 import Data, Embedding
 from postil.v1.model_pb2 import Model
 from postil.v1.status_code_pb2 import StatusCode
 
@@ -39,6 +44,25 @@ class PublicModel:
     def run(self, content: Any) -> Future[Outputs]:
         """Asks it about one RGB picture or text."""
         return self.queue.infer([content])
+
+    def number_of(self, concept: Concept) -> int | None:
+        """See `Runnable.number_of`."""
+        return predictions.number_of(concept)
+
+    def data(self, wanted: Wanted, outputs: Outputs) -> bytes:
+        """See `Runnable.data`."""
+        if self.concepts and outputs.logits is not None:
+            probabilities = VOCABULARY.probabilities(outputs.logits)[0]
+            return predictions.concept_bytes(wanted.values(probabilities, CLASSES))
+        vector = outputs.embeddings[0]
+        return Data(embeddings=[Embedding(vector=vector.tolist(), num_dimensions=len(vector))]).SerializeToString()
+
+    def scored(self, outputs: Outputs) -> list[tuple[Concept, float]]:
+        """See `Runnable.scored`."""
+        if not self.concepts or outputs.logits is None:
+            return []
+        probabilities = VOCABULARY.probabilities(outputs.logits)[0]
+        return [(predictions.concept(number), float(value)) for number, value in enumerate(probabilities)]
 
 
 class PublicModels:

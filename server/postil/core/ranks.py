@@ -79,6 +79,7 @@ class Rank:
         subject: What to order by.
         flip: Farthest first: every score s becomes 1 - s.
         space: `embed_model_version_id` to search in; "" lets the subject decide.
+        version: `model_version_id` whose head or predictions say how much a concept shows; "" lets the concept decide.
         where: "searches[0].query.ranks[1]", to begin sentences with.
         weight: Its power in the score; those of all ranks together make 1.
     """
@@ -88,6 +89,7 @@ class Rank:
     space: str
     where: str
     weight: float = 1.0
+    version: str = ""
 
 
 MAX_RANKS = 32  # things to rank by in one search
@@ -106,11 +108,13 @@ def _read(message: RankMessage, where: str) -> list[Rank]:
     annotation = message.annotation
     subjects = _subjects(annotation, where)
     if not subjects:
-        if message.negate or annotation.embed_model_version_id:
+        if message.negate or annotation.embed_model_version_id or annotation.model_version_id:
             raise invalid(f"{where} names nothing to rank by; give a concept, image, text, embedding or input_id")
         return []
-    space = annotation.embed_model_version_id
-    return [Rank(subject, flip != message.negate, space, where) for subject, flip in subjects]
+    space, version = annotation.embed_model_version_id, annotation.model_version_id
+    if version and not all(isinstance(subject, ByConcept) for subject, _ in subjects):
+        raise _unsupported(f"{where}.annotation.model_version_id", "give it beside data.concepts alone")
+    return [Rank(subject, flip != message.negate, space, where, version=version) for subject, flip in subjects]
 
 
 def _subjects(annotation: Annotation, where: str) -> list[tuple[Subject, bool]]:
@@ -121,7 +125,7 @@ def _subjects(annotation: Annotation, where: str) -> list[tuple[Subject, bool]]:
             found.append((ByInput(value), False))
         elif field.name == "data":
             found.extend(_in_data(value, f"{where}.annotation.data", alone=not annotation.input_id))
-        elif field.name != "embed_model_version_id":
+        elif field.name not in {"embed_model_version_id", "model_version_id"}:
             raise _unsupported(f"{where}.annotation.{field.name}")
     return found
 

@@ -14,6 +14,7 @@ from postil.core import candidates, hits, ids, pages
 from postil.core.call import Call
 from postil.core.candidates import Candidates, nearest
 from postil.core.engine import Engine
+from postil.core.head_shelf import HeadShelf
 from postil.core.hit_cache import HitCache
 from postil.core.hit_reader import HitReader, Scored
 from postil.core.labelled import Labelled
@@ -52,6 +53,7 @@ class Searches:
         observe: Told of the plan of each walk through an index, for metrics.
         log: Takes note of every search that ran; by default none is kept.
         learning: What clicks on earlier hits have taught.
+        shelf: What models of apps' own have learned.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Searches:
         observe: Callable[[Plan], None] = _ignore,
         log: SearchLog | None = None,
         learning: Learning | None = None,
+        shelf: HeadShelf | None = None,
     ) -> None:
+        self._shelf = shelf or HeadShelf(store)
         self._store = store
         self._indexes = indexes
         self._query_vectors = query_vectors
@@ -92,6 +96,7 @@ class Searches:
         found: list[Scored] = []
         told: list[SearchDebug] = []
         for query in _queries(request):
+            call.check()
             trace = Trace(self._observe)
             found += self._page(call, reader, lessons, query, page, trace, by_input=by_input)
             if query.debug:
@@ -185,7 +190,7 @@ class Searches:
 
     def _target(self, call: Call, queries: Queries, query: Query, rank: Rank) -> Target:
         spaces = self._cache.spaces(queries, call.app.row)
-        resolver = Resolver(queries, call.app, spaces, self._query_vectors.space_of, self._labelled)
+        resolver = Resolver(queries, call.app, spaces, self._query_vectors.space_of, self._labelled, self._shelf)
         subject = rank.subject
         match subject:
             case ByVector():

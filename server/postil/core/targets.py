@@ -5,7 +5,7 @@ Nothing here walks the index. What reads many vectors (a concept's examples) wai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -15,10 +15,12 @@ from pyroaring import BitMap
 
 from postil.core import hyponyms, ids, languages, predictions, scores
 from postil.core.call import PUBLIC_APP
+from postil.core.head_shelf import HeadShelf, PlacedHead
 from postil.core.labelled import Labelled
 from postil.core.predictions import PredictedConcept
 from postil.core.query import Query
 from postil.core.ranks import ByConcept, ByInput, ByVector, Rank, invalid
+from postil.embed.general import VERSION_ID
 from postil.errors import Failure
 from postil.store.base import AppRecord, ConceptRecord, InputRecord, Queries, SpaceRecord
 from postil.v1.status_code_pb2 import StatusCode
@@ -49,6 +51,7 @@ class Target:
         best: Rows of annotations that score 1 by label.
         worst: Rows of annotations that score 0 by label.
         predicted: Where the order comes from what the general model says, and not from a point.
+        head: Where it comes from what a model of the app's own has learned.
     """
 
     point: Callable[[], Point | None]
@@ -56,6 +59,7 @@ class Target:
     best: BitMap = EMPTY
     worst: BitMap = EMPTY
     predicted: PredictedConcept | None = None
+    head: PlacedHead | None = None
 
 
 def point_in(space: SpaceRecord, vector: Vector, where: str) -> Point:
@@ -82,16 +86,19 @@ class Resolver:
         spaces: All spaces of the app.
         space_of: Embedder's name -> the id of its space, or None.
         labelled: What is labelled with what.
+        shelf: What models of the app's own have learned.
     """
 
     def __init__(
         self,
         queries: Queries,
         app: AppRecord,
-        spaces: Sequence[SpaceRecord],
+        spaces: list[SpaceRecord],
         space_of: Callable[[str], str | None],
         labelled: Labelled,
+        shelf: HeadShelf,
     ) -> None:
+        self._shelf = shelf
         self._labelled = labelled
         self._queries = queries
         self._app = app
@@ -156,10 +163,19 @@ class Resolver:
     def concept(self, subject: ByConcept, rank: Rank, query: Query) -> Target:
         """Labelled with the concept first, then near to the mean of what is, then what is labelled as lacking it.
 
-        For a concept that the general model knows, its predictions take the place of nearness, unless the rank names
-        this app as the concept's own.
+        Where a model of the app's own has learned the concept, its head takes the place of nearness; else, where the
+        general model knows it, that model's predictions do, unless the rank names this app as the concept's own. A rank
+        may name the version of a model that shall say it.
         """
+        learned = self._learned(subject, rank, query)
+        if learned is not None:
+            return learned
         general = self._general(subject)
+        if rank.version and (general is None or rank.version != VERSION_ID):
+            raise invalid(
+                f"{rank.where}.annotation.model_version_id: no trained version {ids.shown(rank.version)} knows the "
+                f"concept {ids.shown(subject.id or subject.name)}; ListModelConcepts tells what a version knows"
+            )
         if general is not None:
             return self._predicted(general, subject, rank, query)
         concept = self._find(subject, rank.where, query.language)
@@ -167,11 +183,33 @@ class Resolver:
         if not present:
             raise invalid(
                 f"{rank.where}: nothing is labelled with the concept {concept.id!r} yet; "
-                f"post an annotation with concepts[] {{id: {concept.id!r}, value: 1}}, then rank by it"
+                f"post an annotation with concepts[] {{id: {concept.id!r}, value: 1}}, or train a model on it, "
+                "then rank by it"
             )
         best, worst = (absent, present) if rank.flip else (present, absent)
         centre = cache(lambda: self._centre_of(concept, present, rank))
         return Target(centre, rank.flip, best, worst)
+
+    def _learned(self, subject: ByConcept, rank: Rank, query: Query) -> Target | None:
+        """By the newest head for the concept; None when there is none. Labels overrule it."""
+        if subject.app_id == PUBLIC_APP != self._app.id or rank.version == VERSION_ID:
+            return None
+        try:
+            concept = self._find(subject, rank.where, query.language)
+        except Failure:  # it may be the general model's
+            return None
+        head = self._shelf.of_concept(self._queries, self._app.row, concept.id, self._spaces, rank.version)
+        if head is None or (rank.space and head.space != self.named_space(rank.space, rank.where)):
+            return None
+        present, absent = self._overruling(concept, rank, query)
+        best, worst = (absent, present) if rank.flip else (present, absent)
+        return Target(lambda: None, rank.flip, best, worst, head=head)
+
+    def _overruling(self, concept: ConceptRecord, rank: Rank, query: Query) -> tuple[BitMap, BitMap]:
+        """As `_labels`, against a model that speaks for an input as a whole: whoever denies what it says in an
+        annotation beside it has the last word."""
+        present, absent = self._labels(concept, rank, query)
+        return present, absent | (self._labelled.denied(self._app.row, concept.row) - present)
 
     def _general(self, subject: ByConcept) -> PredictedConcept | None:
         if subject.app_id not in {"", PUBLIC_APP}:
@@ -184,9 +222,7 @@ class Resolver:
             own = self._find(replace(subject, app_id=""), rank.where, query.language)
         except Failure:  # a concept need not be the app's own for the general model to know it
             return Target(lambda: None, rank.flip, predicted=general)
-        present, absent = self._labels(own, rank, query)
-        # The model speaks for an input as a whole. Whoever denies that in an annotation beside it has the last word.
-        absent = absent | (self._labelled.denied(self._app.row, own.row) - present)
+        present, absent = self._overruling(own, rank, query)
         best, worst = (absent, present) if rank.flip else (present, absent)
         return Target(lambda: None, rank.flip, best, worst, general)
 

@@ -8,8 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from postil.core import ids
 from postil.core.base_workflow import BUILT_IN, BaseWorkflow
-from postil.core.call import PUBLIC_APP, PUBLIC_USER
-from postil.core.public_models import PublicModels
+from postil.core.call import PUBLIC_APP, PUBLIC_USER, Call
+from postil.core.runnables import CONCEPTS, Runnable, Runnables
 from postil.embed import general, picture, text
 from postil.embed.packaged import version_id
 from postil.errors import Failure
@@ -74,7 +74,7 @@ def version_of(workflow: Workflow, new_id: str) -> WorkflowVersion:
     return version
 
 
-def check(nodes: Sequence[WorkflowNode], models: PublicModels, where: str) -> None:
+def check(call: Call, nodes: Sequence[WorkflowNode], models: Runnables, where: str) -> None:
     """Refuses a graph that cannot run.
 
     Raises:
@@ -82,27 +82,33 @@ def check(nodes: Sequence[WorkflowNode], models: PublicModels, where: str) -> No
     """
     if not 1 <= len(nodes) <= MAX_NODES:
         raise invalid(f"{where} has {len(nodes)} nodes; give 1 to {MAX_NODES}")
-    known: dict[str, str] = {}
+    known: dict[str, Runnable] = {}
     for position, node in enumerate(nodes):
         at = f"{where}.nodes[{position}]"
         ids.check("node", node.id, at, StatusCode.WORKFLOW_INVALID_GRAPH)
         if node.id in known:
             raise invalid(f"{at}: the id {node.id!r} stands twice")
-        known[node.id] = models.get(node.model.id, node.model.model_version.id).card.id
+        known[node.id] = models.get(call, node.model.id, node.model.model_version.id)
     for position, node in enumerate(nodes):
         _check_inputs(node, known, f"{where}.nodes[{position}]")
 
 
-def _check_inputs(node: WorkflowNode, known: dict[str, str], at: str) -> None:
+def _check_inputs(node: WorkflowNode, known: dict[str, Runnable], at: str) -> None:
+    target = known[node.id]
     for source in node.node_inputs:
         if source.node_id not in known:
             raise invalid(f"{at}: there is no node {ids.shown(source.node_id)} to take input from")
-        pair = (known[source.node_id], known[node.id])
-        if pair != (picture.SPEC.model_id, general.MODEL_ID) or len(node.node_inputs) > 1:
+        given = known[source.node_id]
+        fits = given.concepts if target.takes == CONCEPTS else not given.concepts and given.weights == target.weights
+        if not fits or given is target or given.takes == CONCEPTS or len(node.node_inputs) > 1:
             raise invalid(
-                f"{at}: the model {pair[1]!r} cannot take the output of {pair[0]!r}; leave node_inputs out, and it "
-                "takes the input itself"
+                f"{at}: the model {target.card.id!r} cannot take the output of {given.card.id!r}; leave node_inputs "
+                "out, and it takes the input itself"
             )
+    if target.takes == CONCEPTS and not node.node_inputs:
+        raise invalid(
+            f"{at}: the model {target.card.id!r} takes concepts; name the node that gives them in node_inputs"
+        )
 
 
 def invalid(details: str) -> Failure:

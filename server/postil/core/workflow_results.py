@@ -9,7 +9,7 @@ from postil.core import ids, output_config, statuses
 from postil.core.call import Call
 from postil.core.predict_inputs import Asked, PredictInputs
 from postil.core.predicting import Answer, Predicting, check_count, summary
-from postil.core.public_models import PublicModel, PublicModels
+from postil.core.runnables import Runnable, Runnables
 from postil.core.workflows import Workflows
 from postil.errors import Failure
 from postil.v1.output_pb2 import Output
@@ -31,9 +31,7 @@ class WorkflowResults:
         predicting: Makes and remembers outputs.
     """
 
-    def __init__(
-        self, workflows: Workflows, models: PublicModels, inputs: PredictInputs, predicting: Predicting
-    ) -> None:
+    def __init__(self, workflows: Workflows, models: Runnables, inputs: PredictInputs, predicting: Predicting) -> None:
         self._workflows = workflows
         self._models = models
         self._inputs = inputs
@@ -48,10 +46,12 @@ class WorkflowResults:
         """
         check_count(len(request.inputs), MAX_INPUTS)
         workflow = self._find(call, request)
-        wanted = output_config.read(request.output_config)
-        nodes = [(node, self._models.get(node.model.id, node.model.model_version.id)) for node in workflow.nodes]
+        nodes = self._models.of_nodes(call, workflow.nodes)
+        wanted, each = output_config.of_several(request.output_config, [model.number_of for _, model in nodes])
         asked = self._inputs.ask(call, request.inputs, [model for _, model in nodes])
-        answers = [self._predicting.answers(call, model, wanted, asked) for _, model in nodes]
+        answers = [
+            self._predicting.answers(call, model, config, asked) for (_, model), config in zip(nodes, each, strict=True)
+        ]
         taken = {model.takes for _, model in nodes}
         results = [_result(one, [row[i] for row in answers], nodes, taken) for i, one in enumerate(asked)]
         for row, (node, _) in zip(answers, nodes, strict=True):
@@ -69,7 +69,7 @@ class WorkflowResults:
 
 
 def _result(
-    asked: Asked, answers: Sequence[Answer], nodes: Sequence[tuple[WorkflowNode, PublicModel]], taken: set[str]
+    asked: Asked, answers: Sequence[Answer], nodes: Sequence[tuple[WorkflowNode, Runnable]], taken: set[str]
 ) -> WorkflowResult:
     result = WorkflowResult(id=ids.new_id(), input=asked.echo)
     result.created_at.FromMicroseconds(time.time_ns() // 1000)

@@ -8,7 +8,7 @@ from typing import Any
 from postil.core import base_workflow, ids, pages, patch, statuses, workflow_graphs
 from postil.core.base_workflow import KIND
 from postil.core.call import Call
-from postil.core.public_models import PublicModels
+from postil.core.runnables import Runnables
 from postil.errors import Failure, invalid_request, missing
 from postil.store.base import Duplicate, NamedRecord, Queries, Store, Transaction
 from postil.v1.app_pb2 import App
@@ -54,7 +54,7 @@ class Workflows:
         models: What nodes may name.
     """
 
-    def __init__(self, store: Store, models: PublicModels) -> None:
+    def __init__(self, store: Store, models: Runnables) -> None:
         self._store = store
         self._models = models
 
@@ -67,7 +67,7 @@ class Workflows:
             ids.check("workflow", workflow.id, where)
             if not workflow.nodes:
                 workflow.nodes.extend(workflow.version.nodes)
-            workflow_graphs.check(workflow.nodes, self._models, where)
+            workflow_graphs.check(call, workflow.nodes, self._models, where)
 
         def op(tx: Transaction) -> list[Workflow]:
             made = [_completed(call, workflow, tx.now_us) for workflow in request.workflows]
@@ -142,7 +142,7 @@ class Workflows:
             after.nodes.extend(stored.nodes)
         after.modified_at.FromMicroseconds(tx.now_us)
         if list(after.nodes) != list(stored.nodes):
-            workflow_graphs.check(after.nodes, self._models, where)
+            workflow_graphs.check(call, after.nodes, self._models, where)
             after.version.CopyFrom(workflow_graphs.version_of(after, ids.new_id()))
             _add_version(tx, call.app.row, after)
         tx.update_named(record.row, after.SerializeToString())

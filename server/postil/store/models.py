@@ -85,8 +85,9 @@ class ModelQueries(Protocol):
         """Raises Corrupt."""
         ...
 
-    def head_of(self, app: int, concept_id: str) -> tuple[int, int] | None:
-        """(row of the newest version that has a head for the concept, the place of that head in it)."""
+    def head_of(self, app: int, concept_id: str, version: int | None = None) -> tuple[int, int] | None:
+        """(row of the newest version that has a head for the concept, the place of that head in it); of one version
+        only, if given."""
         ...
 
     def examples(self, version: int) -> Examples | None:

@@ -74,10 +74,11 @@ class ModelRows:
             space, numbers[: concepts * dim].reshape(concepts, dim), numbers[concepts * dim :], bool(exclusive)
         )
 
-    def head_of(self, app: int, concept_id: str) -> tuple[int, int] | None:
+    def head_of(self, app: int, concept_id: str, version: int | None = None) -> tuple[int, int] | None:
         row: tuple[int, int] | None = self._connection.execute(
-            "SELECT version, place FROM model_concepts WHERE app = ? AND concept = ? ORDER BY version DESC LIMIT 1",
-            (app, concept_id),
+            "SELECT version, place FROM model_concepts WHERE app = ?1 AND concept = ?2 AND (?3 IS NULL OR version = ?3)"
+            " ORDER BY version DESC LIMIT 1",
+            (app, concept_id, version),
         ).fetchone()
         return row
 
