@@ -68,7 +68,8 @@ class Certificates:
             return newest
 
         asks = self._files.client_ca is not None
-        return grpc.dynamic_ssl_server_credentials(given, fetch, require_client_authentication=asks)
+        # The types leave out None, which says that nothing has changed.
+        return grpc.dynamic_ssl_server_credentials(given, fetch, require_client_authentication=asks)  # type: ignore[arg-type]
 
     def http(self) -> ssl.SSLContext:
         """The context of the HTTP listener: each handshake begins in it and goes on in the newest one."""
