@@ -20,14 +20,14 @@ CLARIFAI_JS      := $(CACHE)/node/clarifai-2.9.1
 CLARIFAI_NODE    := $(CACHE)/node/nodejs-grpc-11.11.0
 
 # What `make trust` runs, one after the other.
-LONG_RUNS := crash powerloss overload soak
+LONG_RUNS := crash powerloss damage overload soak fuzz
 
 # Given on the command line: make run ARGS="--data-dir /srv/postil", make test ARGS="-k search -x"
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test exactness crash powerloss overload soak trust verify fix protos bench bench-models bench-peers clean install \
+.PHONY: help run demo test exactness crash powerloss damage overload soak fuzz trust verify fix protos bench bench-models bench-peers clean install \
         verify-ruff verify-mypy verify-protos verify-docs verify-shell fix-ruff fix-protos fix-docs grpcurl published-clients
 
 help: ## list the targets
@@ -62,6 +62,12 @@ overload: $(STAMP)-test ## ten times what the server can do, for ten minutes (AR
 
 soak: $(STAMP)-test ## an hour of everyday work: memory, file handles and log must not grow (ARGS="--minutes 3")
 	PYTHONPATH=tests $(BIN)/python -m soak $(ARGS)
+
+fuzz: $(STAMP)-test ## ten million random calls and pictures, random histories beside a model (ARGS="--calls 100000")
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
+
+damage: $(STAMP)-test ## damage 10,000 index files and 1,000 database pages, and look who believes them (ARGS="500 50")
+	PYTHONPATH=tests $(BIN)/python -m damage $(ARGS)
 
 trust: ## the long forms of what should lose data or bring a server down, hours; writes docs/trust.md
 	@for run in $(LONG_RUNS); do $(MAKE) $$run ARGS= || exit 1; done
