@@ -165,6 +165,12 @@ class Config:
     max_calls: int = _setting(512, _count(1, 1_000_000), "Calls accepted at once, waiting ones included.", "N")
     max_message_mb: int = _setting(256, _count(1, 2047), "Largest request or response, in MiB.", "MIB")
     max_inflight_mb: int = _setting(1024, _count(1, 1_000_000), "Requests worked on at once, in MiB together.", "MIB")
+    rate_limit: int = _setting(
+        0,
+        _count(0, 1_000_000),
+        "Calls a second of each key, or of each address where no keys are asked for; 0: no limit.",
+        "N",
+    )
     embed_threads: int = _setting(0, _count(0, 256), "Threads that embed; 0: as many as there are cores.", "N")
     decoders: int = _setting(0, _count(0, 256), "Processes that decode pictures; 0: as many as there are cores.", "N")
     decoder_memory_mb: int = _setting(2048, _count(64, 1_000_000), "Memory for decoding one picture, in MiB.", "MIB")

@@ -190,9 +190,22 @@ def test_calls_about_users_and_about_nothing_need_no_app() -> None:
 def test_deadline_and_activity_reach_the_servicer() -> None:
     spy = Spy(MultiAnnotationResponse())
     deadline = time.monotonic() + 5
-    dispatcher({"PostAnnotations": spy}).call("PostAnnotations", b"", (), deadline, lambda: False)
+    there = [True]
+    dispatcher({"PostAnnotations": spy}).call("PostAnnotations", b"", (), deadline, lambda: there[0])
     assert 4 < spy.calls[0].remaining() <= 5
-    assert not spy.calls[0].active()
+    spy.calls[0].check()
+    there[0] = False
+    with pytest.raises(Failure) as caught:
+        spy.calls[0].check()
+    assert caught.value.code == StatusCode.RPC_REQUEST_TIMEOUT
+
+
+def test_a_caller_who_has_hung_up_is_not_worked_for() -> None:
+    spy = Spy(MultiAnnotationResponse())
+    with pytest.raises(Refused) as caught:
+        dispatcher({"PostAnnotations": spy}).call("PostAnnotations", b"", (), None, lambda: False)
+    assert caught.value.reason is Reason.TIMED_OUT
+    assert not spy.calls
 
 
 def test_a_deadline_that_has_passed_is_refused() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from postil import errors
 from postil.core.callers import ANYBODY, Caller
 from postil.store.base import AppRecord
+from postil.v1.status_code_pb2 import StatusCode
 
 PUBLIC_USER = "clarifai"
 PUBLIC_APP = "main"
@@ -45,6 +46,15 @@ class Call:
                 f"{PUBLIC_USER}/{PUBLIC_APP} only holds the built-in models."
             )
         return self.app_record
+
+    def check(self) -> None:
+        """Raises Failure when nobody waits for the answer any more: between the steps of what takes long."""
+        if self.remaining() <= 0.0 or not self.active():
+            raise errors.Failure(
+                StatusCode.RPC_REQUEST_TIMEOUT,
+                "The caller hung up, or the call's deadline passed, before the answer was ready. "
+                "Allow the call more time, or ask for less.",
+            )
 
     def remaining(self) -> float:
         """Seconds left before the deadline (a large number without one)."""

@@ -4,6 +4,7 @@ memory that is set aside for requests."""
 from __future__ import annotations
 
 import asyncio
+import time
 
 from starlette.types import Receive
 
@@ -12,6 +13,7 @@ from postil.errors import Failure
 from postil.v1.status_code_pb2 import StatusCode
 
 _PATIENCE_S = 30.0  # without a single byte
+_SLOWEST = 16 * 1024  # bytes a second of a whole body, after as much patience
 
 
 class Gone(Exception):
@@ -48,9 +50,11 @@ class Bodies:
         size = 0
         try:
             chunk, more = await _first(receive)
+            began = time.monotonic()
             while True:
                 size += len(chunk)
                 self._hold(len(chunk), size)
+                _hurry(began, size)
                 chunks.append(chunk)
                 if not more:
                     return chunk if len(chunks) == 1 else b"".join(chunks)
@@ -70,6 +74,13 @@ class Bodies:
             raise encodings.too_large(self.largest)
         if self._held > self._together and self._held > size:
             raise Failure(StatusCode.CONN_THROTTLED, "The server holds as many requests as it can. Try again soon.")
+
+
+def _hurry(began: float, size: int) -> None:
+    """Bodies that keep every single wait short take no longer than a slow line would either."""
+    if time.monotonic() - began > _PATIENCE_S + size / _SLOWEST:
+        details = "The body arrives too slowly. Send it over a faster line, or in smaller parts."
+        raise Failure(StatusCode.RPC_REQUEST_TIMEOUT, details)
 
 
 async def _first(receive: Receive) -> tuple[bytes, bool]:

@@ -20,6 +20,7 @@ from postil.doors.http.bindings import Match, Routes
 from postil.doors.http.bodies import Bodies, Gone
 from postil.doors.http.json_in import Reader
 from postil.doors.http.json_stored import StoredPrinter
+from postil.doors.http.waiting import Waiting
 from postil.doors.http.workers import Closed, Workers
 from postil.doors.rpc.dispatcher import Reason, Refused
 from postil.doors.rpc.methods import Method
@@ -48,6 +49,7 @@ class Limits(NamedTuple):
     threads: int  # calls that write, worked on at once
     body_bytes: int  # one request
     bodies_bytes: int  # all requests that are being received or worked on
+    calls: int = 512  # accepted at once, waiting ones included
 
 
 class Reply(NamedTuple):
@@ -76,6 +78,8 @@ class Gateway:
         self._reader = Reader()
         self._writing = Workers[Reply](limits.threads, "http")
         self._reading = Workers[Reply](min(_READERS, limits.threads), "http-read")
+        self._most = limits.calls
+        self._running = 0  # of the event loop
         self._call: Call = _not_yet
 
     def open(self, call: Call) -> None:
@@ -107,13 +111,25 @@ class Gateway:
         match = self._routes.find(verb, path)
         if match is None:
             return self._unrouted(verb, path, headers)
+        if self._running >= self._most:
+            raise Failure(StatusCode.CONN_THROTTLED, _BUSY)
+        self._running += 1
+        try:
+            return await self._admitted(match, scope, headers, receive)
+        finally:
+            self._running -= 1
+
+    async def _admitted(self, match: Match, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Reply:
+        """The answer of a call that there is room for."""
         body = await self._bodies.receive(receive, headers.get("content-length", ""))
+        caller = Waiting(receive)
         try:
             workers = self._reading if match.binding.method.reads else self._writing
-            return await workers.run(partial(self._work, match, scope, headers, body))
+            return await workers.run(partial(self._work, match, scope, headers, body, caller.there))
         except Closed:
             raise Failure(StatusCode.RPC_SERVER_UNAVAILABLE, _STOPPING) from None
         finally:
+            caller.close()
             self._bodies.release(len(body))
 
     def _welcome(self, headers: Mapping[str, str]) -> bool:
@@ -139,14 +155,16 @@ class Gateway:
         refusal = self._refusal(Failure(StatusCode.CONN_METHOD_NOT_ALLOWED, details), headers)
         return refusal._replace(headers=(*refusal.headers, allow))
 
-    def _work(self, match: Match, scope: Scope, headers: Mapping[str, str], body: bytes) -> Reply:
+    def _work(
+        self, match: Match, scope: Scope, headers: Mapping[str, str], body: bytes, active: Callable[[], bool]
+    ) -> Reply:
         """From body to reply, on a thread."""
         try:
             body = encodings.inflate(body, headers.get("content-encoding", ""), self._bodies.largest)
             method = match.binding.method
             request = self._request(match, scope["query_string"], body).SerializeToString()
             metadata = [(name, headers[name]) for name in _PASSED_ON if name in headers]
-            answered = self._call(method.name, request, metadata, peer=partial(_peer, scope))
+            answered = self._call(method.name, request, metadata, active=active, peer=partial(_peer, scope))
             answer = self._printer.read(method.response, answered)
         except Failure as failure:
             return self._refusal(failure, headers)
@@ -165,7 +183,7 @@ class Gateway:
             self._reader.read(queries.tree(query, message.DESCRIPTOR), message)
         if binding.body:
             self._reader.read(json_text.parse(body), message)
-        for name, value in zip(binding.captures, match.captured, strict=True):
+        for name, value in match.captured:
             *hops, last = name.split(".")
             inner: Any = message
             for hop in hops:
@@ -192,6 +210,7 @@ class Gateway:
 
 
 _JSON = (b"content-type", b"application/json")
+_BUSY = "The server is working on as much as it can. Try again in a moment."
 _STOPPING = "The server is stopping. Try again soon."
 _UNEXPECTED = "Something went wrong in the server; see its log."
 _LISTED = "The calls are listed at /docs."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from postil.config import Address
 from postil.doors import sockets
@@ -19,11 +20,62 @@ from postil.doors import sockets
 _HEAD_BYTES = 64 * 1024
 
 
+_HEAD_S = 10.0  # for the request line and headers
+_CONNECTIONS = 1024
+_STUCK_S = 30.0  # without taking a byte of the answer
+
+
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's, with a limit for the request line and headers, which llhttp would take in without end."""
+    """uvicorn's, with bounds that it lacks: of the bytes and the seconds of the request line and headers, of the
+    seconds that an answer may lie unread, and of connections. Where there are too many, the one that has waited for
+    longest without a request goes, so that idle ones cannot shut others out."""
 
     _head = 0
     _in_head = True
+    since = 0.0  # by the loop's clock: begin of the connection or of the last request
+    _unread = 0
+    _slow: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+        if len(self.connections) > _CONNECTIONS:
+            idle = [one for one in self.connections if isinstance(one, _Protocol) and one.idle()]
+            if idle:
+                min(idle, key=lambda one: one.since).transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._calm()
+        super().connection_lost(exc)
+
+    def timeout_keep_alive_handler(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if not unread:
+            super().timeout_keep_alive_handler()
+        elif self._unread and unread >= self._unread:
+            self.transport.abort()
+        else:
+            self._unread = unread
+            self.timeout_keep_alive_task = self.loop.call_later(_STUCK_S, self.timeout_keep_alive_handler)
+
+    def idle(self) -> bool:
+        """Whether no request of it is being answered."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return self._in_head or cycle is None or cycle.response_complete
+
+    def _expect_head(self) -> None:
+        self._calm()
+        self.since = self.loop.time()
+        self._slow = self.loop.call_later(_HEAD_S, self._too_slow)
+
+    def _calm(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+
+    def _too_slow(self) -> None:
+        if self._in_head:
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -34,10 +86,13 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._head, self._in_head = 0, True
+        self._unread = 0
+        self._expect_head()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._calm()
         super().on_headers_complete()
 
 
@@ -67,7 +122,6 @@ class HttpDoor:
             server_header=False,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=2,
-            limit_concurrency=256,
             http=_Protocol,
             ssl_context_factory=(lambda _config, _default: tls) if tls else None,
         )

@@ -23,7 +23,7 @@ from postil.core.callers import ANYBODY, Caller
 from postil.core.trouble import failure_of
 from postil.doors.http import old_clients
 from postil.doors.rpc import audited
-from postil.doors.rpc.limits import Limits
+from postil.doors.rpc.limits import Limits, Rates
 from postil.doors.rpc.methods import Method, Scope
 from postil.errors import Failure
 from postil.metrics import Metrics
@@ -39,6 +39,7 @@ _PREFIX_KEY = "x-clarifai-request-id-prefix"
 _PREFIX_LENGTH = 96
 _OK = statuses.status(StatusCode.SUCCESS)
 _SLOW_S = 2.0
+_TOO_OFTEN = "More than {} calls a second came from this caller. Slow down, or ask the operator for --rate-limit."
 _NOWHERE = Place("", None)
 
 log = logs.get(__name__)
@@ -122,6 +123,7 @@ class Dispatcher:
         metrics: Counters.
         trouble: The failure that the caller is told of for an exception that nobody expected, or None.
         note: Takes a line of the audit log for each call that writes, and for each that is turned away.
+        rates: How often each caller may call; None for no limit.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Dispatcher:
         metrics: Metrics,
         trouble: Callable[[Exception], Failure | None] = failure_of,
         note: Callable[[audited.Entry], object] | None = None,
+        rates: Rates | None = None,
     ) -> None:
         unknown = handlers.keys() - methods.keys()
         if unknown:
@@ -142,6 +145,7 @@ class Dispatcher:
         self._limits = limits
         self._trouble = trouble
         self._note = note
+        self._rates = rates if rates is not None and rates.per_second else None
         self._refusals = metrics.refused
         self._open = True
 
@@ -184,8 +188,8 @@ class Dispatcher:
             raise self._refuse(Reason.EXHAUSTED, "The server is working on as much as it can. Try again in a moment.")
         try:
             started = time.monotonic()
-            if deadline is not None and deadline <= started:
-                raise self._refuse(Reason.TIMED_OUT, "The deadline had passed before the call was begun.")
+            if not active() or (deadline is not None and deadline <= started):
+                raise self._refuse(Reason.TIMED_OUT, "The call was over, or its deadline past, before it was begun.")
             return self._run(route, request, metadata, deadline, active, peer, started)
         finally:
             self._limits.leave(size)
@@ -208,6 +212,7 @@ class Dispatcher:
             else:
                 caller = self._access.caller(headers.shown)
                 caller.check(route.method.name, route.rule)
+            self._pace(caller, peer)
             message = route.parse(request)
             place = self._place(route, message, caller)
             call = Call(request_id, place.user_id, place.app, place.public, deadline, active, caller)
@@ -253,6 +258,10 @@ class Dispatcher:
             return self._access.app(caller, message.user_app_id, create=route.create, optional=route.optional_app)
         return _NOWHERE if route.scope is Scope.NONE else self._access.user(caller, message.user_app_id)
 
+    def _pace(self, caller: Caller, peer: Peer) -> None:
+        if self._rates is not None and not self._rates.take(caller.key_id or _host(peer())):
+            raise self._refuse(Reason.EXHAUSTED, _TOO_OFTEN.format(self._rates.per_second))
+
     def _refuse(self, reason: Reason, details: str) -> Refused:
         self._refusals.labels(reason.value).inc()
         return Refused(reason, details)
@@ -272,6 +281,11 @@ def _read(metadata: Metadata) -> _Headers:
         elif key == "x-clarifai-client":
             client = str(value)
     return _Headers(request_id, Shown(authorization, session), client)
+
+
+def _host(peer: str) -> str:
+    """Of a peer such as "ipv4:192.0.2.1:4242" all but the port: connections are cheap."""
+    return peer.rpartition(":")[0]
 
 
 def _status(failure: Failure, headers: _Headers) -> Status:

@@ -3,6 +3,40 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+_BURST_S = 2.0  # how long a caller may save up
+_REMEMBERED = 10_000  # callers
+
+
+class Rates:
+    """How many calls a second each caller may make: a bucket of tokens for each, which fills as time goes by and holds
+    what two seconds bring. Thread-safe.
+
+    Args:
+        per_second: Of one caller; 0 for no limit.
+        clock: Seconds.
+    """
+
+    def __init__(self, per_second: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.per_second = per_second
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, when counted; in order of use
+
+    def take(self, caller: str) -> bool:
+        """One call more of this caller; False when it is one too many."""
+        full, now = self.per_second * _BURST_S, self._clock()
+        with self._lock:
+            tokens, then = self._buckets.pop(caller, (full, now))
+            tokens = min(full, tokens + (now - then) * self.per_second)
+            allowed = tokens >= 1.0
+            self._buckets[caller] = (tokens - allowed, now)
+            if len(self._buckets) > _REMEMBERED:  # whoever has not called for longest is full again anyway
+                self._buckets.popitem(last=False)
+        return allowed
 
 
 class Limits:

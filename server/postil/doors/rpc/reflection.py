@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,7 +19,10 @@ from postil.doors.rpc.methods import FILES, Method
 
 # v1 is v1alpha under its final name: the messages are the same on the wire, and newer tools ask for v1 first.
 _NAMES = ("grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection")
-_THREADS = 4  # a reflection stream holds its thread while the tool keeps it open; never one of the RPCs' threads
+# A stream holds its thread while the tool keeps it open; never one of the RPCs' threads. There are no more streams than
+# threads: those that waited would take the places of calls.
+_STREAMS = 16
+_STREAM_S = 60.0  # tools ask and go; what stays longer is ended
 
 
 def pool(methods: Mapping[str, Method]) -> DescriptorPool:
@@ -61,8 +65,54 @@ class _MethodsToo:
             return self._own.FindServiceByName(service).FindMethodByName(method).containing_service.file
 
 
-def handlers(methods: Mapping[str, Method]) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-    """Path -> handler of the reflection service under both its names."""
+class Reflection(grpc.GenericRpcHandler):
+    """Answers under both names of the reflection service; what is too much is refused at once.
+
+    Args:
+        methods: Every RPC of the contract.
+    """
+
+    def __init__(self, methods: Mapping[str, Method]) -> None:
+        self._paths = {f"/{name}/ServerReflectionInfo" for name in _NAMES}
+        self._lock = threading.Lock()
+        self._open = 0
+        self._answer = _handler(self._bounded(_behaviour(methods)), _STREAMS)
+        self._refuse = _handler(_refuse, 1)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """The handler of a stream that begins, None for other services."""
+        if handler_call_details.method not in self._paths:
+            return None
+        with self._lock:
+            if self._open >= _STREAMS:
+                return self._refuse
+            self._open += 1
+        return self._answer
+
+    def _bounded(self, behaviour: Any) -> Any:
+        def bounded(requests: Any, context: Any) -> Any:
+            timer = threading.Timer(_STREAM_S, context.cancel)
+            timer.daemon = True
+
+            def over() -> None:
+                timer.cancel()
+                with self._lock:
+                    self._open -= 1
+
+            timer.start()
+            if not context.add_callback(over):
+                over()
+            return behaviour(requests, context)
+
+        return bounded
+
+
+def _refuse(_requests: Any, context: Any) -> None:
+    details = f"{_STREAMS} streams of server reflection are open already. Try again in a moment."
+    context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, details)
+
+
+def _behaviour(methods: Mapping[str, Method]) -> Any:
     own = {method.service for method in methods.values()}
     names = sorted({*own, vendor.SERVICE, health.SERVICE_NAME, *_NAMES})
     servicer = reflection.ReflectionServicer(names, pool=_MethodsToo(pool(methods)))
@@ -70,11 +120,17 @@ def handlers(methods: Mapping[str, Method]) -> dict[str, grpc.RpcMethodHandler[A
     def behaviour(requests: Any, context: Any) -> Any:
         return servicer.ServerReflectionInfo(requests, context)
 
+    return behaviour
+
+
+def _handler(behaviour: Any, threads: int) -> Any:
+    def run(requests: Any, context: Any) -> Any:
+        return behaviour(requests, context)
+
     # grpcio looks for this attribute and runs the behaviour there.
-    behaviour.experimental_thread_pool = ThreadPoolExecutor(_THREADS, "reflection")  # type: ignore[attr-defined]
-    handler = grpc.stream_stream_rpc_method_handler(
-        behaviour,
+    run.experimental_thread_pool = ThreadPoolExecutor(threads, "reflection")  # type: ignore[attr-defined]
+    return grpc.stream_stream_rpc_method_handler(
+        run,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
-    return {f"/{name}/ServerReflectionInfo": handler for name in _NAMES}

@@ -96,13 +96,16 @@ def build(dispatcher: Dispatcher, methods: Mapping[str, Method], limits: Limits)
     """Everything that answers on the gRPC port."""
     pool = ThreadPoolExecutor(limits.threads, "rpc")
     readers = ThreadPoolExecutor(limits.threads, "rpc-read")
-    table: dict[str, Any] = dict(reflection.handlers(methods))
+    table: dict[str, Any] = {}
     for method in methods.values():
         handler: Any = grpc.unary_unary_rpc_method_handler(_behaviour(dispatcher, method, readers))
         table[method.path] = handler
         table |= dict.fromkeys(vendor.table({method.name: method}), handler)
     server = grpc.server(
-        pool, handlers=[_Handlers(table)], options=_options(limits), maximum_concurrent_rpcs=limits.calls
+        pool,
+        handlers=[_Handlers(table), reflection.Reflection(methods)],
+        options=_options(limits),
+        maximum_concurrent_rpcs=limits.calls,
     )
     report = health.HealthServicer(
         experimental_non_blocking=True, experimental_thread_pool=ThreadPoolExecutor(1, "health")
@@ -149,4 +152,9 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # and lets them look after us as often
+        ("grpc.http2.max_ping_strikes", 2),  # who does it more often than that is cut off
+        ("grpc.max_connection_idle_ms", 600_000),  # without a call; channels come back by themselves
+        ("grpc.server_handshake_timeout_ms", 20_000),
+        ("grpc.max_metadata_size", 16 * 1024),
+        ("grpc.absolute_max_metadata_size", 32 * 1024),
     ]
