@@ -41,6 +41,9 @@ MOMENTS: dict[str, int] = {
     "manifest.half-written": 3,
     "manifest.before-rename": 3,
     "manifest.after-rename": 3,
+    "catalog.half-written": 2,  # what annotations say, kept so that a start need not read them all
+    "catalog.before-rename": 2,
+    "catalog.after-rename": 2,
     "blob.half-written": 20,
     "blob.before-rename": 20,
     "blob.after-rename": 20,
@@ -98,7 +101,7 @@ def kind_of(path: str) -> str:
     if "blobs" in parts:
         return "blob"
     if "index" in parts:
-        return "manifest" if parts[-1].startswith("manifest") else "segment"
+        return next((kind for kind in ("manifest", "catalog") if parts[-1].startswith(kind)), "segment")
     return ""
 
 
@@ -208,12 +211,13 @@ def after(owner: Any, name: str, act: Callable[[], None]) -> None:
 def hurry() -> None:
     """Small segments, short feeds: what takes hours of load comes within a second."""
     from postil.core import rehosting
-    from postil.index import builder, manager, planner
+    from postil.index import builder, catalogs, manager, planner
     from postil.store import sqlite, writer
 
     planner.seal_rows = lambda dim: SMALL_SEGMENT  # noqa: ARG005
     planner.GRAPH_MIN = SMALL_SEGMENT // 2
     builder._LAG = 40
+    catalogs._SAVE_AFTER, catalogs._SAVE_PAUSE_S, catalogs._SAVE_IDLE, catalogs._IDLE_S = 100, 0.2, 20, 0.2
     writer.TRIM_EVERY = 50
     rehosting._CHUNK = 50
     sqlite.SqliteStore.__init__.__kwdefaults__ = {"keep_changes": KEEP_CHANGES}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from crash.clients import APP, Connection, search_for
+from crash.clients import APP, Connection, concept_of, search_for
 from crash.model import Item, Ledger
 from postil.index.manager import IndexManager
 from postil.store.sqlite import SqliteStore
@@ -84,9 +84,12 @@ class Check:
         for key in wanted:
             if not self._first(key, ledger.vectors[key]):
                 yield f"a search for the vector of {key} does not find it first"
+            concept = concept_of(ledger.values[key].mark)
+            if not self._first(key, ledger.vectors[key], concept):
+                yield f"a search for the vector of {key} among those labelled {concept} does not find it first"
 
-    def _first(self, key: str, vector: Any) -> bool:
-        answer = self._connection.call("PostInputsSearches", search_for(vector))
+    def _first(self, key: str, vector: Any, concept: str = "") -> bool:
+        answer = self._connection.call("PostInputsSearches", search_for(vector, concept))
         return [hit.input.id for hit in answer.hits] == [key.removeprefix("input:")]
 
     def _some(self, keys: Sequence[str], count: int = _SAMPLE) -> list[str]:
@@ -154,7 +157,7 @@ def mark_of(data: Any) -> Any:
     metadata = {key: data.metadata[key] for key in ("mark", "again") if key in data.metadata}
     concepts = [concept.id for concept in data.concepts]
     mark = str(metadata.get("mark", ""))
-    if mark.isdecimal() and metadata == {"mark": mark, "again": mark} and concepts == [f"c{int(mark) % 97}"]:
+    if mark.isdecimal() and metadata == {"mark": mark, "again": mark} and concepts == [concept_of(int(mark))]:
         return int(mark)
     return (metadata, concepts)
 

@@ -55,11 +55,15 @@ class Connection:
         self._channel.close()
 
 
-def search_for(vector: Vector, hits: int = 1) -> PostInputsSearchesRequest:
+def search_for(vector: Vector, concept: str = "") -> PostInputsSearchesRequest:
+    """For the nearest to a vector; of what is labelled with a concept, when one is given."""
     rank = Rank()
     rank.annotation.data.embeddings.add(vector=vector)
-    request = PostInputsSearchesRequest(user_app_id=APP, searches=[Search(query=Query(ranks=[rank]))])
-    request.pagination.per_page = hits
+    query = Query(ranks=[rank])
+    if concept:
+        query.filters.add().annotation.data.concepts.add(id=concept, value=1)
+    request = PostInputsSearchesRequest(user_app_id=APP, searches=[Search(query=query)])
+    request.pagination.per_page = 1
     return request
 
 
@@ -275,9 +279,14 @@ def click_ids(connection: Connection, search_id: str) -> list[str]:
     return [event.id for event in answer.feedback]
 
 
+def concept_of(mark: int) -> str:
+    """The id of the concept that repeats a mark."""
+    return f"c{mark % 97}"
+
+
 def _say(data: Any, mark: int) -> None:
     """The same mark three times, in places that are stored apart."""
-    data.concepts.add(id=f"c{mark % 97}", value=1)
+    data.concepts.add(id=concept_of(mark), value=1)
     data.metadata.update({"mark": str(mark), "again": str(mark)})
 
 

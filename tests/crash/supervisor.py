@@ -79,6 +79,7 @@ class Supervisor:
         self._life = 0
         self._public = 0
         self._fresh = True
+        self._inside = False
         self._log: Log | None = None
         self._ledgers: list[Ledger] = []
         self.tally = Tally()
@@ -136,6 +137,7 @@ class Supervisor:
                 raise self._broken("start", [f"it did not start: {died}"]) from died
             self._note_kill(plan, inside=bool(plan.moment))
             return
+        self._inside = server.dead  # its moment came while it was looked at
         if not server.dead:
             self._load(server, plan)
         code = server.finish()

@@ -118,5 +118,5 @@ def drawn(rng: random.Random, moments: dict[str, int], *, fresh: bool) -> Plan:
         return Plan(load_s=load, term_first_s=rng.uniform(0, 0.4))
     name = rng.choice([name for name in moments if not name.startswith("migration.")])
     rehost = name.startswith("rehost.")
-    term = 3.0 if name.startswith(("segment.", "manifest.")) and rng.random() < 0.3 else None
+    term = 3.0 if name.startswith(("segment.", "manifest.", "catalog.")) and rng.random() < 0.3 else None
     return Plan(name, rng.randint(1, moments[name]), rng.choice((0.6, 1.5)), term_first_s=term, rehost=rehost)

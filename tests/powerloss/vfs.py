@@ -85,8 +85,11 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(found.pop())
 
 
+_used: list[RecordingVfs] = []  # all of them, for good: a file that is closed late still calls into its VFS
+
+
 class RecordingVfs:
-    """The default VFS of this process from construction on. Keep the object: SQLite calls into it."""
+    """The default VFS of this process from construction until `close`."""
 
     def __init__(self, listener: Listener) -> None:
         self._library = library()
@@ -106,6 +109,7 @@ class RecordingVfs:
         register.argtypes = (c_void_p, c_int)
         if register(ctypes.byref(self._vfs), 1) != _SQLITE_OK:
             raise OSError("SQLite does not take the recording VFS")
+        _used.append(self)
 
     def close(self) -> None:
         """The real one is the default again."""
