@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from damage.harm import BLOCK
-from postil.store.base import Corrupt, WriteFailed
+from postil.store.base import Corrupt, TooOld, WriteFailed
 from postil.store.damage import Broken
 from postil.store.layout import DATABASE
 from postil.store.sql import PAGE_BYTES
@@ -97,7 +97,7 @@ def _walk(store: SqliteStore) -> bool:
             read()
         except Exception as error:
             # A number or a text that the row cannot hold is met, though not named by SQLite.
-            if not isinstance(store.health.explain(error), (*_ALLOWED, ValueError, TypeError, LookupError)):
+            if not isinstance(store.health.explain(error), (*_ALLOWED, TooOld, ValueError, TypeError, LookupError)):
                 raise
             met = True
     return met

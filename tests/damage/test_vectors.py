@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from damage.test_backup import postil
+from postil.index.catalogs import Catalogs
 from postil.index.manager import IndexManager
+from postil.store.base import Corrupt
 from postil.store.layout import DATABASE, INDEX
 from postil.store.sqlite import SqliteStore
 from postil.v1.annotation_pb2 import Annotation
@@ -174,3 +177,14 @@ def test_a_damaged_database_is_said_to_be_so(start_server: Callable[..., Server]
     assert refused.returncode == 2
     assert "postil restore" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_filters_say_that_they_cannot_be_read_instead_of_waiting(tmp_path: Path) -> None:
+    _filled(tmp_path)
+    with SqliteStore(tmp_path) as store:
+        store.write(lambda tx: tx._connection.execute("ALTER TABLE annotations RENAME TO away"))  # type: ignore[attr-defined]
+        catalogs = Catalogs(store)
+        catalogs.start()
+        with pytest.raises(Corrupt, match="postil verify"):
+            catalogs.hold(1)
+        catalogs.close()

@@ -23,7 +23,7 @@ from postil.index.catalog import AppCatalog
 from postil.index.checkpoint import Stamp
 from postil.index.columns import Columns
 from postil.index.files import Damaged
-from postil.store.base import Change, Store, StoreClosed, TooOld
+from postil.store.base import Change, Corrupt, Store, StoreClosed, TooOld
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +65,7 @@ class Catalogs:
         self._ready = threading.Event()
         self._closing = threading.Event()
         self._broken = False  # a change could not be taken
+        self._unreadable: Exception | None = None  # why what there is could not be read, until it could
         self._keeper = threading.Thread(target=lambda: None, name="catalog-keeper", daemon=True)
         self._wrote = 0.0  # when the newest change came
         self._unsaved = 0  # annotations taken since the file was written
@@ -105,6 +106,8 @@ class Catalogs:
         while not self._ready.is_set() and not self._ready.wait(_RETRY_S):
             if self._closing.is_set():
                 raise StoreClosed("The server stops before its catalog was read.")
+            if self._unreadable is not None:  # a caller that waits for a damaged database would wait for ever
+                raise Corrupt(f"What filters need cannot be read: {self._unreadable}. See what `postil verify` says.")
         return Held(self._lock, self._entered, app)
 
     def _entered(self, app: int) -> AppCatalog:
@@ -215,7 +218,8 @@ class Catalogs:
                 break
             except StoreClosed:
                 return False
-            except Exception:
+            except Exception as error:
+                self._unreadable = error
                 log.exception("catalog_not_read")
                 self._discard()
                 if self._closing.wait(_RETRY_S):
@@ -224,6 +228,7 @@ class Catalogs:
             self._drain()
         if self._closing.is_set():
             return False  # it may not be all
+        self._unreadable = None
         self._ready.set()
         count = sum(len(app.all) for app in self._apps.values())
         seconds = round(time.monotonic() - started, 3)

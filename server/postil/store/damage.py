@@ -84,6 +84,15 @@ class Health:
             explained.__cause__ = error
         return explained
 
+    def explain_opening(self, error: BaseException) -> BaseException:
+        """The same while the database is opened, when a row or a table that every one has can only be missing through
+        damage."""
+        explained = self.explain(error)
+        if explained is error and isinstance(error, TypeError | ValueError | sqlite3.Error):
+            explained = self.note(f"what every database holds is missing: {error}")
+            explained.__cause__ = error
+        return explained
+
     def _of_sqlite(self, error: sqlite3.Error) -> BaseException:
         code = getattr(error, "sqlite_errorcode", None)
         if code is None:

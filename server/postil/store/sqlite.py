@@ -61,7 +61,7 @@ class SqliteStore:
             self._writer = GroupWriter(path, self.health, keep_changes)
         except BaseException as error:  # noqa: BLE001 - raised again, in words that help
             self._lock.release()
-            raise self.health.explain(error)  # noqa: B904 - it has its cause
+            raise self.health.explain_opening(error)  # noqa: B904 - it has its cause
 
     @property
     def identity(self) -> str:
