@@ -223,8 +223,24 @@ def test_the_general_model_is_described(call: Call, app: UserAppIDSet) -> None:
     assert (plain.id, plain.model_type_id, len(plain.output_info.data.concepts)) == (GENERAL, "visual-classifier", 0)
     full = call("GetModelOutputInfo", GetModelRequest(user_app_id=app, model_id=GENERAL)).model
     assert plain.model_version.active_concept_count == len(full.output_info.data.concepts) > 1000
-    found = call("PostModelsSearches", _search(app, "general-*")).models
+    found = call("PostModelsSearches", _search(app, "general-*-*")).models
     assert [model.id for model in found] == ["general-image-embedding", "general-text-embedding", GENERAL]
+
+
+def test_models_are_found_by_the_names_that_older_clients_know(call: Call, app: UserAppIDSet) -> None:
+    def found(name: str, kind: str = "") -> list[Any]:
+        request = _search(app, name)
+        request.model_query.type = kind
+        return list(call("PostModelsSearches", request).models)
+
+    assert [(model.id, model.name) for model in found("general-v1.3", "concept")] == [(GENERAL, "general-v1.3")]
+    assert [model.id for model in found("general-v1.3", "embed")] == ["general-image-embedding"]
+    (face,) = found("face", "facedetect")
+    assert (face.name, face.model_version.status.code) == ("face", StatusCode.MODEL_DOES_NOT_EXIST)
+    got = call("GetModel", GetModelRequest(user_app_id=app, model_id=face.id))
+    assert (got.status.code, got.model) == (StatusCode.SUCCESS, face)
+    listed = call("ListModels", ListModelsRequest(user_app_id=app)).models
+    assert face.id not in {model.id for model in listed}, "a list says what can be used"
 
 
 def _search(app: UserAppIDSet, name: str) -> PostModelsSearchesRequest:

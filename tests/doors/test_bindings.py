@@ -32,7 +32,7 @@ def test_each_binding_leads_to_its_rpc(binding: Binding, trailing: str) -> None:
     match = ROUTES.find(binding.verb, f"/{path}{trailing}")
     assert match is not None
     assert match.binding == binding
-    assert match.captured == values
+    assert list(match.captured) == list(zip(binding.captures, values, strict=True))
     assert binding.verb in ROUTES.verbs(f"/{path}")
 
 

@@ -142,6 +142,26 @@ def test_stored_messages_are_written_as_others(message: Message) -> None:
         assert json.loads(printer.text(read)) == json.loads(PRINTER.text(message))
 
 
+@pytest.mark.parametrize(
+    "hits",
+    [
+        [Hit()],
+        [Hit(score=0.0, input=Input(id="a")), Hit(score=0.25)],
+        [
+            Hit(score=0.1, input=Input(id="a"), learned=-0.5),
+            Hit(score=1e-7, annotation=Annotation(id='"}')),
+            Hit(score=1),
+        ],
+        [Hit(score=float("nan"), user_id="me"), Hit(score=0.5)],
+    ],
+)
+def test_hits_are_put_together_with_their_scores(hits: list[Hit]) -> None:
+    response, printer = MultiSearchResponse(id="s", hits=hits), StoredPrinter(1 << 20)
+    for _ in range(2):
+        read = printer.read(MultiSearchResponse, response.SerializeToString())
+        assert json.loads(printer.text(read)) == text_of(response)
+
+
 def test_memory_for_stored_messages_is_bounded_and_right_after_it_turned_over() -> None:
     printer = StoredPrinter(20_000)
     for place in range(1000):

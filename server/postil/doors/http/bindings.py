@@ -43,7 +43,7 @@ class Match(NamedTuple):
     """What a request line means."""
 
     binding: Binding
-    captured: list[str]  # decoded, in the order of `binding.captures`
+    captured: Sequence[tuple[str, str]]  # dotted name of a field and what the path says of it, decoded, in order
 
 
 class _Node:
@@ -113,7 +113,9 @@ class Routes:
         for node, captured in _walk(self._root, segments, 0, ()):
             binding = node.bindings.get(verb)
             if binding is not None:
-                return Match(binding, [unquote(text) for text in captured])
+                return Match(
+                    binding, [(name, unquote(text)) for name, text in zip(binding.captures, captured, strict=True)]
+                )
         return None
 
     def verbs(self, path: str) -> set[str]:

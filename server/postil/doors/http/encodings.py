@@ -44,7 +44,7 @@ def shrink(body: bytes, accepted: str) -> bytes | None:
 
 
 def _accepts_gzip(accepted: str) -> bool:
-    for part in accepted.lower().split(","):
+    for part in accepted.lower().split(",") if accepted else ():
         name, _, weight = part.partition(";")
         if name.strip() in {"gzip", "*"}:
             return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}

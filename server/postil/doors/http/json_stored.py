@@ -1,15 +1,19 @@
 """Responses to JSON without decoding what the store keeps: inputs and annotations reach a response as the bytes that
 are stored, so their JSON is remembered under those bytes, and a page of known hits is put together from ready pieces.
 
+A hit is remembered without its score, which differs from search to search.
+
 To get at those bytes, responses are read with a copy of the schema in which the fields that hold a stored message are
 declared as `bytes`; on the wire both look the same (https://protobuf.dev/programming-guides/encoding/#length-types).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import orjson
 from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
@@ -17,12 +21,18 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from postil.doors.http.json_out import Convert, Printer
+from postil.doors.http.json_out import Convert, Printer, dumps
 from postil.doors.rpc.methods import FILES
 from postil.v1.annotation_pb2 import Annotation
 from postil.v1.input_pb2 import Input
+from postil.v1.search_pb2 import Hit
 
-_KEPT: tuple[type[Message], ...] = (Input, Annotation)
+_KEPT: tuple[type[Message], ...] = (Input, Annotation, Hit)
+_HIT = Hit.DESCRIPTOR.full_name
+_SCORE = Hit.DESCRIPTOR.fields_by_name["score"]
+_SCORE_BYTE = bytes([_SCORE.number << 3 | 5])  # what stands before a 32-bit float
+_SCORE_END = 5  # where the score's bytes end in a hit that begins with it
+_BEGIN = b'[{"score":'
 _COST = 4  # bytes kept for each byte of a message: itself and its JSON, which is about three times as long
 _LARGEST = 64 * 1024  # bytes of a message worth remembering
 
@@ -42,36 +52,52 @@ def _in_order(files: Iterable[FileDescriptor]) -> Iterable[FileDescriptor]:
     return found.values()
 
 
+def _text(kind: type[Message], printer: Printer, message: bytes) -> bytes:
+    return printer.text(kind.FromString(message))
+
+
+def _with_score(hit: bytes) -> bytes:
+    """A hit whose first field is its score, which may be zero."""
+    if hit[:1] == _SCORE_BYTE:
+        return hit
+    whole = Hit.FromString(hit)
+    score = whole.score
+    whole.ClearField("score")
+    return _SCORE_BYTE + np.float32(score).tobytes() + whole.SerializeToString()
+
+
 class Remembered:
     """JSON of messages of one type by their bytes, those last used, bounded. Thread-safe.
 
     Two generations: when the younger is full it becomes the older, and what nobody asked for since is forgotten.
 
     Args:
-        kind: Their type.
-        printer: Writes those that are not known.
+        text: Writes those that are not known.
         capacity: Bytes of messages and texts together, roughly.
     """
 
-    def __init__(self, kind: type[Message], printer: Printer, capacity: int) -> None:
-        self._kind = kind
-        self._printer = printer
+    def __init__(self, text: Callable[[bytes], bytes], capacity: int) -> None:
+        self._text = text
         self._half = capacity // 2
-        self._young: dict[bytes, orjson.Fragment] = {}
-        self._old: dict[bytes, orjson.Fragment] = {}
+        self._young: dict[bytes, bytes] = {}
+        self._old: dict[bytes, bytes] = {}
         self._size = 0
 
     def json(self, message: bytes) -> orjson.Fragment:
         """A message as a piece of JSON for `dumps`."""
+        return orjson.Fragment(self.text(message))
+
+    def text(self, message: bytes) -> bytes:
+        """A message as JSON."""
         known = self._young.get(message)
         if known is not None:
             return known
-        piece = self._old.get(message) or orjson.Fragment(self._printer.text(self._kind.FromString(message)))
+        piece = self._old.get(message) or self._text(message)
         if len(message) <= _LARGEST:
             self._keep(message, piece)
         return piece
 
-    def _keep(self, message: bytes, piece: orjson.Fragment) -> None:
+    def _keep(self, message: bytes, piece: bytes) -> None:
         # Two threads may turn the generations at once: then some pieces are forgotten early, and nothing worse.
         if self._size > self._half:
             self._old, self._young, self._size = self._young, {}, 0
@@ -89,7 +115,11 @@ class StoredPrinter(Printer):
     def __init__(self, capacity: int) -> None:
         super().__init__()
         plain = Printer()
-        self._pieces = {kind.DESCRIPTOR.full_name: Remembered(kind, plain, capacity) for kind in _KEPT}
+        self._pieces = {
+            name: Remembered(partial(_text, kind, plain), capacity)
+            for name, kind in ((kind.DESCRIPTOR.full_name, kind) for kind in _KEPT)
+        }
+        self._pieces[_HIT] = Remembered(self._rest_of_hit, capacity)
         self._opaque: dict[str, str] = {}  # field that is read as bytes -> type of what it holds
         self._pool = DescriptorPool()
         for file in _in_order(FILES):
@@ -98,11 +128,38 @@ class StoredPrinter(Printer):
 
     def read(self, response: type[Message], wire: bytes) -> Any:
         """A response with the stored messages left as bytes, for `value`."""
-        name = response.DESCRIPTOR.full_name
+        return self._class(response.DESCRIPTOR.full_name).FromString(wire)
+
+    def _class(self, name: str) -> type[Message]:
         kind = self._classes.get(name)
         if kind is None:
             kind = self._classes[name] = GetMessageClass(self._pool.FindMessageTypeByName(name))
-        return kind.FromString(wire)
+        return kind
+
+    def _field(self, field: FieldDescriptor) -> Convert | None:
+        if field.is_repeated and self._opaque.get(field.full_name) == _HIT:
+            return self._hits
+        return super()._field(field)
+
+    def _hits(self, hits: Sequence[bytes]) -> Any:
+        """A list of hits, put together from what is remembered of each and its score."""
+        if not hits:
+            return []
+        if not all(hit[:1] == _SCORE_BYTE for hit in hits):  # a score of zero is not on the wire
+            hits = [_with_score(hit) for hit in hits]
+        numbers = np.frombuffer(b"".join([hit[1:_SCORE_END] for hit in hits]), np.dtype("<f4"))
+        if not np.isfinite(numbers).all():
+            return [self.value(self._class(_HIT).FromString(hit)) for hit in hits]
+        scores = dumps(numbers)[1:-1].split(b",")
+        rest = self._pieces[_HIT].text
+        texts = [score + rest(hit[_SCORE_END:]) for score, hit in zip(scores, hits, strict=True)]
+        return orjson.Fragment(_BEGIN + (b"}," + _BEGIN[1:]).join(texts) + b"}]")
+
+    def _rest_of_hit(self, message: bytes) -> bytes:
+        """What follows the score in the JSON of a hit, from what follows it on the wire."""
+        value = self.value(self._class(_HIT).FromString(message))
+        value.pop(_SCORE.name, None)
+        return b"," + dumps(value)[1:-1] if value else b""
 
     def _single(self, field: FieldDescriptor) -> Convert | None:
         kept = self._opaque.get(field.full_name)
