@@ -19,8 +19,10 @@ from postil.store.sqlite import SqliteStore
 from postil.upkeep import verify_directory
 from postil.v1.annotation_service_pb2 import ListAnnotationsRequest
 from postil.v1.concept_service_pb2 import GetConceptRequest
+from postil.v1.dataset_service_pb2 import GetDatasetRequest
 from postil.v1.feedback_service_pb2 import ListFeedbackRequest
 from postil.v1.input_service_pb2 import GetInputCountRequest, ListInputsRequest
+from postil.v1.model_service_pb2 import GetModelRequest
 from postil.v1.status_code_pb2 import StatusCode
 
 INDEX = "index"
@@ -108,6 +110,15 @@ class Check:
                 found[key] = self._concept(key.removeprefix("concept:"))
             elif key.startswith("click:"):
                 found[key] = self._click(key.removeprefix("click:"))
+            elif key.startswith("dataset:"):
+                request = GetDatasetRequest(user_app_id=APP, dataset_id=key.removeprefix("dataset:"))
+                answer = self._connection.call("GetDataset", request)
+                found[key] = _number(answer, answer.dataset.description)
+            elif key.startswith("model:"):
+                answer = self._connection.call(
+                    "GetModel", GetModelRequest(user_app_id=APP, model_id=key.removeprefix("model:"))
+                )
+                found[key] = _number(answer, answer.model.name)
         return found
 
     def _items(self, keys: list[str]) -> dict[str, Any]:
@@ -141,15 +152,19 @@ class Check:
 
     def _concept(self, concept_id: str) -> Any:
         answer = self._connection.call("GetConcept", GetConceptRequest(user_app_id=APP, concept_id=concept_id))
-        if answer.status.code != StatusCode.SUCCESS:
-            return None
-        mark = answer.concept.name.removeprefix("name ")
-        return int(mark) if mark.isdecimal() else answer.concept.name
+        return _number(answer, answer.concept.name.removeprefix("name "))
 
     def _click(self, search_id: str) -> Any:
         answer = self._connection.call("ListFeedback", ListFeedbackRequest(user_app_id=APP, search_id=search_id))
         said = [event.input.id for event in answer.feedback]
         return said[0] if len(said) == 1 else said or None
+
+
+def _number(answer: Any, text: str) -> Any:
+    """The mark in an answer, None when it says that the thing is not there."""
+    if answer.status.code != StatusCode.SUCCESS:
+        return None
+    return int(text) if text.isdecimal() else text
 
 
 def mark_of(data: Any) -> Any:

@@ -22,9 +22,13 @@ from postil.v1.annotation_service_pb2 import (
 from postil.v1.common_pb2 import UserAppIDSet
 from postil.v1.concept_pb2 import Concept
 from postil.v1.concept_service_pb2 import PatchConceptsRequest, PostConceptsRequest
+from postil.v1.dataset_pb2 import Dataset
+from postil.v1.dataset_service_pb2 import DeleteDatasetsRequest, PostDatasetsRequest
 from postil.v1.feedback_service_pb2 import DeleteFeedbackRequest, PostSearchFeedbackRequest
 from postil.v1.input_pb2 import EventType, FeedbackInfo, Input
 from postil.v1.input_service_pb2 import DeleteInputsRequest, PatchInputsRequest, PostInputsRequest
+from postil.v1.model_pb2 import Model
+from postil.v1.model_service_pb2 import DeleteModelsRequest, PostModelsRequest
 from postil.v1.search_pb2 import Query, Rank, Search
 from postil.v1.search_service_pb2 import PostInputsSearchesRequest
 from postil.v1.status_code_pb2 import StatusCode
@@ -81,15 +85,19 @@ class Writer(threading.Thread):
         log: Takes intents and acknowledgements.
         rng: Draws the writes.
         batch: Most inputs in one write.
+        shelves: Also datasets and models.
     """
 
-    def __init__(self, address: str, ledger: Ledger, log: Log, rng: random.Random, batch: int = 96) -> None:
+    def __init__(
+        self, address: str, ledger: Ledger, log: Log, rng: random.Random, batch: int = 96, *, shelves: bool = True
+    ) -> None:
         super().__init__(name=ledger.name, daemon=True)
         self._connection = Connection(address)
         self._ledger = ledger
         self._log = log
         self._rng = rng
         self._batch = batch
+        self._shelves = shelves
         self._halt = threading.Event()
         self.problem = ""
 
@@ -136,6 +144,8 @@ class Writer(threading.Thread):
             (self._concept, 1),
             (self._click, 1),
             (self._unclick, 1),
+            (self._shelve, 2 * self._shelves),
+            (self._unshelve, self._shelves),
         )
         (make,) = self._rng.choices([maker for maker, _ in makers], [weight for _, weight in makers])
         return make()
@@ -249,6 +259,24 @@ class Writer(threading.Thread):
         concept = Concept(id=f"own-{self._ledger.name}-{self._ledger.number}", name=f"name {mark}")
         request = PostConceptsRequest(user_app_id=APP, concepts=[concept])
         return Op("PostConcepts", request, {f"concept:{concept.id}": mark}, {}, 1)
+
+    def _shelve(self) -> Op:
+        mark, name = self._mark(), f"{self._ledger.name}-{self._ledger.number}"
+        if self._rng.random() < 0.5:
+            datasets = PostDatasetsRequest(user_app_id=APP, datasets=[Dataset(id=name, description=str(mark))])
+            return Op("PostDatasets", datasets, {f"dataset:{name}": mark}, {}, 1)
+        models = PostModelsRequest(user_app_id=APP, models=[Model(id=name, name=str(mark))])
+        return Op("PostModels", models, {f"model:{name}": mark}, {}, 1)
+
+    def _unshelve(self) -> Op | None:
+        known = [key for key in self._ledger.values if key.startswith(("dataset:", "model:"))]
+        if not known:
+            return None
+        key = self._rng.choice(known)
+        kind, _, name = key.partition(":")
+        if kind == "dataset":
+            return Op("DeleteDatasets", DeleteDatasetsRequest(user_app_id=APP, dataset_ids=[name]), {key: None}, {}, 1)
+        return Op("DeleteModels", DeleteModelsRequest(user_app_id=APP, ids=[name]), {key: None}, {}, 1)
 
     def _click(self) -> Op | None:
         kept = [key for key in self._ledger.vectors if key.endswith("-kept")]

@@ -196,8 +196,8 @@ class Supervisor:
             return False
         older.put_back(data, self._rng.choice(possible))
         shutil.rmtree(data / INDEX, ignore_errors=True)
-        for ledger in self._ledgers:  # clicks were in a table that is no more
-            for key in [key for key in ledger.values if key.startswith("click:")]:
+        for ledger in self._ledgers:  # these were in tables that are no more, or of which rows were
+            for key in [key for key in ledger.values if key.startswith(("click:", "dataset:", "model:"))]:
                 del ledger.values[key]
         self.tally.upgrades += 1
         return True
