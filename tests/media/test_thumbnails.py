@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,6 +49,16 @@ def test_it_is_made_once(tmp_path: Path) -> None:
         again = list(pool.map(lambda _: thumbnails.path("a", "tiny", source), range(50)))
     assert {path.stat().st_ino for path in again} == {inode}
     assert not list((tmp_path / "small").glob("*/.partial-*"))
+
+
+@pytest.mark.parametrize("harm", [lambda good: good[:-700], lambda _: b"", lambda good: bytes(len(good))])
+def test_a_damaged_one_is_made_again(tmp_path: Path, harm: Callable[[bytes], bytes]) -> None:
+    thumbnails = Thumbnails(tmp_path / "small", PictureReader())
+    source = original(tmp_path, "a", noise(400, 300))
+    path = thumbnails.path("a", "tiny", source)
+    good = path.read_bytes()
+    path.write_bytes(harm(good))
+    assert thumbnails.path("a", "tiny", source).read_bytes() == good
 
 
 def test_the_folder_is_bounded_and_the_oldest_go_first(tmp_path: Path) -> None:

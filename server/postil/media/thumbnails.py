@@ -6,6 +6,7 @@ there, and what lost its original goes at the next start.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tempfile
@@ -22,6 +23,7 @@ SIZES: dict[str, int] = {"tiny": 100, "small": 300, "large": 1000}
 
 _QUALITY = 85
 _KEEP = 0.8  # of the capacity, after the oldest were dropped
+_SUM = hashlib.sha256().digest_size
 _MAKERS = 2  # at once: each holds a whole file, and decodes it
 _PARTIAL = ".partial-"
 
@@ -54,11 +56,10 @@ class Thumbnails:
         Raises:
             Failure: The original is not a picture that can be read.
             FileNotFoundError: The original went away meanwhile.
+        OSError: The disk is full.
         """
         place = self._root / size / digest
-        try:
-            os.utime(place)  # young again
-        except FileNotFoundError:
+        if not _whole(place):  # not made yet, or damaged since
             with self._making:
                 self._put(place, shrunk(self._reader, original.read_bytes(), SIZES[size]))
         return place
@@ -76,13 +77,17 @@ class Thumbnails:
         """A file under its final name is complete, after a power cut too: its bytes are on disk before its name is."""
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=place.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content + hashlib.sha256(content).digest())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            Path(partial).unlink(missing_ok=True)
+            raise
         with self._lock:
             if not place.exists():
-                self._size += len(content)
+                self._size += len(content) + _SUM
             Path(partial).replace(place)
             if self._size > self._capacity:
                 self._prune(place)
@@ -109,6 +114,16 @@ class Thumbnails:
 
     def _files(self) -> list[Path]:
         return [path for path in self._root.glob("*/*") if path.is_file()]
+
+
+def _whole(path: Path) -> bool:
+    """Whether a thumbnail is there as it was made: its checksum follows the picture, where decoders do not look."""
+    try:
+        os.utime(path)  # young again
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    return hashlib.sha256(content[:-_SUM]).digest() == content[-_SUM:]
 
 
 def _age(path: Path) -> float:

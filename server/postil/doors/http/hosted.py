@@ -52,6 +52,11 @@ def routes(blob: Blob, thumbnail: Thumbnail, sizes: tuple[str, ...]) -> list[Rou
             return _respond(request, thumbnail(digest, size, path), f"{digest}-{size}")
         except Failure:
             raise HTTPException(404, "this file is not a picture that has smaller versions") from None
+        except FileNotFoundError:
+            raise HTTPException(404, "the hosted file is gone") from None
+        except OSError as error:
+            reason = f"smaller versions cannot be kept ({error.strerror}); the original can be had"
+            raise HTTPException(503, reason) from error
 
     # Clients differ in whether they put a slash after the prefix, which ends with one.
     paths = ("/blobs/{name}", "/blobs/{size}/{name}", "/blobs//{size}/{name}")
