@@ -27,7 +27,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test exactness crash powerloss damage overload soak fuzz trust verify fix protos bench bench-models bench-peers clean install \
+.PHONY: help run demo test exactness crash powerloss damage overload soak fuzz fuzz-pictures trust verify fix protos bench bench-models bench-peers clean install \
         verify-ruff verify-mypy verify-protos verify-docs verify-shell fix-ruff fix-protos fix-docs grpcurl published-clients
 
 help: ## list the targets
@@ -68,6 +68,10 @@ fuzz: $(STAMP)-test ## ten million random calls and pictures, random histories b
 
 damage: $(STAMP)-test ## damage 10,000 index files and 1,000 database pages, and look who believes them (ARGS="500 50")
 	PYTHONPATH=tests $(BIN)/python -m damage $(ARGS)
+
+fuzz-pictures: $(STAMP)-fuzz ## broken pictures chosen by coverage, until stopped (ARGS="-max_total_time=600")
+	@mkdir -p $(CACHE)/pictures
+	PYTHONPATH=tests $(BIN)/python -m fuzz.pictures $(ARGS) $(CACHE)/pictures
 
 trust: ## the long forms of what should lose data or bring a server down, hours; writes docs/trust.md
 	@for run in $(LONG_RUNS); do $(MAKE) $$run ARGS= || exit 1; done
@@ -141,7 +145,7 @@ $(STAMP)-server: $(STAMP)-venv pyproject.toml
 	@$(PIP) install --quiet --editable '.[server]'
 	@touch $@
 
-$(STAMP)-demo $(STAMP)-test $(STAMP)-bench $(STAMP)-verify: $(STAMP)-%: $(STAMP)-server
+$(STAMP)-demo $(STAMP)-test $(STAMP)-bench $(STAMP)-verify $(STAMP)-fuzz: $(STAMP)-%: $(STAMP)-server
 	@echo "installing what $* needs"
 	@$(PIP) install --quiet --editable '.[server]' --group $*  # together, so that versions fit together
 	@touch $@

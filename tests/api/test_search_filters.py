@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from postil.v1.annotation_pb2 import Annotation
 from postil.v1.annotation_service_pb2 import PostAnnotationsRequest
@@ -234,3 +235,10 @@ def without_limit() -> Filter:
 )
 def test_what_cannot_be_asked_is_refused_by_name(inputs: Find, bad: Filter, named: str) -> None:
     assert named in inputs(bad, code=StatusCode.SEARCH_INVALID_REQUEST)
+
+
+def test_what_is_no_time_is_refused_by_name(inputs: Find) -> None:
+    beyond = Filter()
+    beyond.last_updated_time_range.end_time.seconds = 1 << 60
+    assert "last_updated_time_range.end_time" in inputs(beyond, code=StatusCode.SEARCH_INVALID_REQUEST)
+    assert "as_of" in inputs(as_of=Timestamp(nanos=-1), code=StatusCode.SEARCH_INVALID_REQUEST)

@@ -15,6 +15,7 @@ from postil.core.learning_trails import Trail
 from postil.core.models import Models
 from postil.core.outputs import OutputLog
 from postil.core.search_log import Request, SearchLog
+from postil.core.times import microseconds
 from postil.errors import Failure, invalid_request
 from postil.store.base import (
     FOREVER_US,
@@ -179,9 +180,9 @@ class Feedbacks:
 
 
 def time_range(given: TimeRange) -> tuple[int, int]:
-    """Microseconds from and to, both included. Raises Failure SEARCH_INVALID_REQUEST for a start after the end."""
-    start = given.start_time.ToMicroseconds() if given.HasField("start_time") else 0
-    end = given.end_time.ToMicroseconds() if given.HasField("end_time") else FOREVER_US
+    """Microseconds from and to, both included. Raises Failure SEARCH_INVALID_REQUEST for no time, or no range."""
+    start = microseconds(given.start_time, "time_range.start_time") if given.HasField("start_time") else 0
+    end = microseconds(given.end_time, "time_range.end_time") if given.HasField("end_time") else FOREVER_US
     if start > end:
         raise Failure(StatusCode.SEARCH_INVALID_REQUEST, "time_range starts after its end; swap start_time, end_time.")
     return start, end

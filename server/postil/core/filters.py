@@ -16,6 +16,7 @@ from pyroaring import BitMap
 
 from postil.core import geo_filters
 from postil.core.refusals import invalid
+from postil.core.times import microseconds
 from postil.index.catalog import AppCatalog
 from postil.index.marks import FRAME, INFO, LEVEL, MEDIA, METADATA, REGIONS, TEXT, TIME, TRACK, TRUSTED, WHOLE, Mark
 from postil.v1.annotation_pb2 import Annotation
@@ -268,9 +269,9 @@ def _json(kind: str, wanted: Struct) -> Test:
 
 
 def _times(span: TimeRange, where: str) -> list[Test]:
-    start = span.start_time.ToMicroseconds() if span.HasField("start_time") else None
+    start = microseconds(span.start_time, f"{where}.start_time") if span.HasField("start_time") else None
     # A stored time has whole microseconds; an end between two of them includes the first.
-    end = span.end_time.ToMicroseconds() if span.HasField("end_time") else None
+    end = microseconds(span.end_time, f"{where}.end_time") if span.HasField("end_time") else None
     if start is not None and end is not None and end < start:
         raise invalid(f"{where} ends before it starts; swap start_time and end_time")
     if start is None and end is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from postil.core.filters import Filter, read_filters
 from postil.core.ranks import Rank, invalid, read_ranks
+from postil.core.times import microseconds
 from postil.index.base import Metric
 from postil.v1.common_pb2 import Learning
 from postil.v1.search_pb2 import Query as QueryMessage
@@ -23,6 +24,9 @@ _METRICS = {
     Search.EUCLIDEAN_DISTANCE: Metric.EUCLIDEAN,
     Search.COSINE_DISTANCE: Metric.COSINE,
 }
+
+
+_LEARNING = frozenset(Learning.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def read_query(search: Search, where: str) -> Query:
         language=search.query.language,
         expand_hyponyms=search.query.expand_hyponyms,
         filters=read_filters(search.query.filters, f"{where}.query.filters"),
-        as_of_us=search.as_of.ToMicroseconds() if search.HasField("as_of") else None,
+        as_of_us=microseconds(search.as_of, f"{where}.as_of") if search.HasField("as_of") else None,
         debug=search.debug,
         learning=search.learning,
         end_user=search.end_user_id,
@@ -95,7 +99,7 @@ def _check_search(search: Search, where: str) -> None:
         raise invalid(f"{where}.min_value is not a number; use one between 0 and 1")
     if search.save:
         raise invalid(f"{where}.save: searches that are kept do not run; send them in a call of their own")
-    if search.learning not in Learning.values():
+    if search.learning not in _LEARNING:
         raise invalid(f"{where}.learning {search.learning} is unknown; use one of {', '.join(Learning.keys())}")
     if len(search.end_user_id) > MAX_END_USER:
         raise invalid(f"{where}.end_user_id has {len(search.end_user_id)} characters; use at most {MAX_END_USER}")
