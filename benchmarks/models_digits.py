@@ -364,7 +364,7 @@ def _until(holds: Callable[[], bool]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small form")
-    parser.add_argument("--splits", type=int, default=Scale.splits, help="repetitions of what is drawn")
+    parser.add_argument("--splits", type=int, default=3, help="repetitions of what is drawn")
     parser.add_argument("--write", action="store_true", help="put the table into docs/models.md")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="postil-bench-", ignore_cleanup_errors=True) as folder:

@@ -20,7 +20,7 @@ except ModuleNotFoundError:
 
 import postil
 from postil import config, logs
-from postil.commands import search_options
+from postil.commands import models_group, search_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -355,6 +355,9 @@ def _exit() -> None:
     sys.stdout.flush()
     if threading.active_count() > 1:  # pools of threads would be joined, daemons or not
         os._exit(0)
+
+
+main.add_command(models_group.build(_server, _client))
 
 
 if __name__ == "__main__":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from postil.v1.common_pb2 import UserAppIDSet
-from postil.v1.concept_pb2 import Concept
 from postil.v1.evaluation_pb2 import EvalMetrics
 from postil.v1.evaluation_service_pb2 import (
     FieldsValue,
@@ -19,45 +17,15 @@ from postil.v1.evaluation_service_pb2 import (
     PostModelVersionEvaluationsRequest,
     PostModelVersionMetricsRequest,
 )
-from postil.v1.model_pb2 import Model
-from postil.v1.model_service_pb2 import (
-    DeleteModelRequest,
-    GetModelVersionRequest,
-    PostModelsRequest,
-    PostModelVersionsRequest,
-)
+from postil.v1.model_service_pb2 import DeleteModelRequest
 from postil.v1.status_code_pb2 import StatusCode
 from support.labelled import add_vectors, clusters, label
+from support.trained import create, train, until
 
 Call = Callable[..., Any]
 NAMES = ["ash", "birch", "cedar"]
 VECTORS, BELONGS = clusters(NAMES, 30)
 WRONG = {4: "cedar", 20: "ash"}  # labels that are not true, so that something is got wrong
-WAIT_SECONDS = 100.0
-
-
-def create(call: Call, app: UserAppIDSet, model: str = "trees") -> None:
-    wanted = Model(id=model, model_type_id="embedding-classifier")
-    wanted.output_info.data.concepts.extend(Concept(id=name) for name in NAMES)
-    wanted.output_info.output_config.concepts_mutually_exclusive = True
-    answer = call("PostModels", PostModelsRequest(user_app_id=app, models=[wanted]))
-    assert answer.status.code == StatusCode.SUCCESS, answer.status
-
-
-def train(call: Call, app: UserAppIDSet, model: str = "trees") -> str:
-    answer = call("PostModelVersions", PostModelVersionsRequest(user_app_id=app, model_id=model))
-    assert answer.status.code == StatusCode.SUCCESS, answer.status
-    version = str(answer.model.model_version.id)
-    request = GetModelVersionRequest(user_app_id=app, model_id=model, version_id=version)
-    until(lambda: call("GetModelVersion", request).model_version.status.code == StatusCode.MODEL_TRAINED)
-    return version
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_SECONDS
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def metrics(call: Call, app: UserAppIDSet, version: str = "", **fields: Any) -> Any:
@@ -80,12 +48,12 @@ def done(call: Call, app: UserAppIDSet) -> bool:
 def trees(call: Call, app: UserAppIDSet) -> UserAppIDSet:
     add_vectors(call, app, VECTORS)
     label(call, app, {n: WRONG.get(n, name) for n, name in enumerate(BELONGS)})
-    create(call, app)
+    create(call, app, "trees", NAMES)
     return app
 
 
 def test_a_version_is_judged_on_what_it_had_not_seen(call: Call, trees: UserAppIDSet) -> None:
-    version = train(call, trees)
+    version = train(call, trees, "trees")
     assert metrics(call, trees, version).status.code == StatusCode.MODEL_NOT_EVALUATED
     posted = call(
         "PostModelVersionMetrics",
@@ -120,7 +88,7 @@ def test_a_version_is_judged_on_what_it_had_not_seen(call: Call, trees: UserAppI
 
 
 def test_only_the_parts_asked_for_are_given(call: Call, trees: UserAppIDSet) -> None:
-    train(call, trees)
+    train(call, trees, "trees")
     call("PostModelVersionMetrics", PostModelVersionMetricsRequest(user_app_id=trees, model_id="trees"))
     until(lambda: done(call, trees))
     found = metrics(call, trees, confusion_matrix=True)
@@ -131,7 +99,7 @@ def test_only_the_parts_asked_for_are_given(call: Call, trees: UserAppIDSet) -> 
 
 
 def test_evaluations_are_listed_read_and_go_with_their_model(call: Call, trees: UserAppIDSet) -> None:
-    version = train(call, trees)
+    version = train(call, trees, "trees")
     wanted = [EvalMetrics(id="mine"), EvalMetrics(id="mine"), EvalMetrics(id="bad")]
     wanted[0].eval_info.params.update({"folds": 3, "seed": 7})
     wanted[2].eval_info.params.update({"folds": 1})
@@ -166,7 +134,7 @@ def test_evaluations_are_listed_read_and_go_with_their_model(call: Call, trees: 
 def test_what_cannot_be_evaluated_is_refused(call: Call, trees: UserAppIDSet) -> None:
     request = PostModelVersionMetricsRequest(user_app_id=trees, model_id="trees")
     assert call("PostModelVersionMetrics", request).status.code == StatusCode.MODEL_UNTRAINED
-    train(call, trees)
+    train(call, trees, "trees")
     request.eval_info.params.update({"folds": 11})
     answer = call("PostModelVersionMetrics", request)
     assert answer.status.code == StatusCode.MODEL_INVALID_ARGUMENT
