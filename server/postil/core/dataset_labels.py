@@ -7,14 +7,21 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+from google.protobuf.struct_pb2 import Struct
 
+from postil.core import ids
 from postil.core.dataset_versions import frozen_inputs
 from postil.core.labels import concepts_in, label_values
+from postil.errors import Failure
 from postil.store.base import AnnotationRecord, AppRecord, LabelColumns, Queries
 from postil.v1.annotation_pb2 import Annotation
 from postil.v1.dataset_pb2 import DatasetVersionInput
+from postil.v1.status_code_pb2 import StatusCode
 
 _PIECE = 512  # inputs looked up at a time
+
+
+DATASET, VERSION = "dataset_id", "dataset_version_id"  # of train_info.params
 
 
 class _Label(NamedTuple):
@@ -23,6 +30,26 @@ class _Label(NamedTuple):
     input: int
     concept: str
     value: float
+
+
+def asked_for(queries: Queries, app: AppRecord, params: Struct, states: Sequence[int]) -> LabelColumns:
+    """The labels of trusted annotations in these states: of the dataset or version that `params` names, or of the app.
+
+    Raises:
+        Failure: MODEL_INVALID_ARGUMENT for a dataset or version that is not there.
+    """
+    dataset_id, version_id = _text(params, DATASET), _text(params, VERSION)
+    if not dataset_id and not version_id:
+        return queries.training_labels(app.row, states)
+    dataset = queries.dataset(app.row, dataset_id)
+    if dataset is None:
+        raise _unknown(f"train_info.params.{DATASET}: the app has no dataset {ids.shown(dataset_id)}")
+    if not version_id:
+        return of_members(queries, dataset.row, queries.training_labels(app.row, states))
+    version = queries.dataset_version(dataset.row, version_id)
+    if version is None:
+        raise _unknown(f"train_info.params.{VERSION}: dataset {dataset_id!r} has no version {ids.shown(version_id)}")
+    return of_version(queries, app, version.row, states)
 
 
 def of_members(queries: Queries, dataset: int, labels: LabelColumns) -> LabelColumns:
@@ -51,6 +78,14 @@ def of_version(queries: Queries, app: AppRecord, version: int, states: Collectio
         np.array([concepts[label.concept].row for label in kept], np.int64),
         np.array([label.value for label in kept], np.float32),
     )
+
+
+def _text(params: Struct, name: str) -> str:
+    return str(params.fields[name].string_value) if name in params.fields else ""  # asking alone would add it
+
+
+def _unknown(what: str) -> Failure:
+    return Failure(StatusCode.MODEL_INVALID_ARGUMENT, f"{what}; name one that is there, or train on the whole app.")
 
 
 def _labels(

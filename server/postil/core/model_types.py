@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.protobuf.struct_pb2 import Value
 
 from postil.core import ids, model_cards
+from postil.core.dataset_labels import DATASET, VERSION
 from postil.errors import Failure
 from postil.v1.model_pb2 import EvaluationType, ModelType, ModelTypeEnumOption, ModelTypeField
 from postil.v1.status_code_pb2 import StatusCode
@@ -52,6 +53,18 @@ _WITH_PENDING = _Field(
     description="Learn from labels that wait for review, too, such as those that feedback on predictions made.",
     placeholder="false",
 )
+_DATASET = _Field(
+    path=f"train_info.params.{DATASET}",
+    field_type=_Field.DATASET_ID,
+    description="Learn from the inputs of this dataset alone.",
+    placeholder="the whole app",
+)
+_DATASET_VERSION = _Field(
+    path=f"train_info.params.{VERSION}",
+    field_type=_Field.DATASET_VERSION_ID,
+    description="Learn from the labels as this version of the dataset froze them.",
+    placeholder="the dataset as it is",
+)
 _EMBEDDER = _Field(
     path="input_info.base_embed_model",
     field_type=_Field.WORKFLOW_EMBED_MODELS,
@@ -96,7 +109,7 @@ CREATABLE = (
         output_fields=["concepts"],
         trainable=True,
         creatable=True,
-        model_type_fields=[_CONCEPTS, _EXCLUSIVE, _STRICT, _WITH_PENDING, _EMBEDDER],
+        model_type_fields=[_CONCEPTS, _EXCLUSIVE, _STRICT, _WITH_PENDING, _DATASET, _DATASET_VERSION, _EMBEDDER],
         evaluation_type=EvaluationType.Classification,
     ),
     ModelType(
@@ -107,7 +120,7 @@ CREATABLE = (
         output_fields=["concepts"],
         trainable=True,
         creatable=True,
-        model_type_fields=[_CONCEPTS, _EXCLUSIVE, _STRICT, _WITH_PENDING, _EMBEDDER],
+        model_type_fields=[_CONCEPTS, _EXCLUSIVE, _STRICT, _WITH_PENDING, _DATASET, _DATASET_VERSION, _EMBEDDER],
         evaluation_type=EvaluationType.Classification,
     ),
     ModelType(
@@ -117,7 +130,7 @@ CREATABLE = (
         input_fields=["embeddings"],
         output_fields=["concepts"],
         creatable=True,
-        model_type_fields=[_CONCEPTS, _EXCLUSIVE, _WITH_PENDING, _EMBEDDER],
+        model_type_fields=[_CONCEPTS, _EXCLUSIVE, _WITH_PENDING, _DATASET, _DATASET_VERSION, _EMBEDDER],
         evaluation_type=EvaluationType.Classification,
     ),
     _thresholder(THRESHOLDER, "Keeps the concepts of another model that are above, or below, a value each."),

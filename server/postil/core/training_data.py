@@ -17,7 +17,7 @@ import numpy as np
 from google.protobuf.struct_pb2 import Struct
 from numpy.typing import NDArray
 
-from postil.core import ids, model_types
+from postil.core import dataset_labels, ids, model_types
 from postil.core.heads import Stopped
 from postil.errors import Failure
 from postil.store.base import AppRecord, LabelColumns, Matrix, Queries, SpaceRecord
@@ -60,8 +60,8 @@ class Lesson(NamedTuple):
 
 
 def labels_to_train_on(queries: Queries, app: AppRecord, params: Struct) -> LabelColumns:
-    """The labels that `train_info.params` asks for: those of the app that somebody stands by, and with
-    `include_pending` those that wait for review, too.
+    """The labels that `train_info.params` asks for: those of the app, of a dataset or of its version that somebody
+    stands by, and with `include_pending` those that wait for review, too.
 
     Raises:
         Failure: MODEL_INVALID_ARGUMENT for data that is not there.
@@ -69,7 +69,7 @@ def labels_to_train_on(queries: Queries, app: AppRecord, params: Struct) -> Labe
     states = [int(StatusCode.ANNOTATION_SUCCESS)]
     if model_types.PENDING in params.fields and params.fields[model_types.PENDING].bool_value:
         states.append(int(StatusCode.ANNOTATION_PENDING))
-    return queries.training_labels(app.row, states)
+    return dataset_labels.asked_for(queries, app, params, states)
 
 
 def table(queries: Queries, app: AppRecord, task: Task, labels: LabelColumns) -> Table:
