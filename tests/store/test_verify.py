@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from postil.store.base import Corrupt
 from postil.store.layout import DATABASE
+from postil.store.migrations import migrations
 from postil.store.sqlite import SqliteStore
 from postil.store.verify import verify
 from support.stores import Filler
@@ -85,6 +89,13 @@ def test_rows_that_contradict_each_other_are_named(
     furnished.close()
     tamper(statement)
     assert finding in list(verify(data_dir))
+
+
+@pytest.mark.parametrize("step", [step.name for step in migrations._migrations])
+def test_a_schema_whose_upgrade_was_cut_off_is_no_damage(tmp_path: Path, step: str) -> None:
+    with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as connection:
+        migrations.apply(Database(connection), stop_before=step)
+    assert list(verify(tmp_path)) == []
 
 
 def test_a_lost_or_changed_blob_is_named(furnished: SqliteStore, data_dir: Path) -> None:

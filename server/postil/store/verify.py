@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from sqlite_utils import Database
 
@@ -148,6 +149,8 @@ _VECTORS = (
     " ORDER BY v.key"
 )
 
+_BLOBS_KEPT = "SELECT digest, min(input) FROM blob_refs GROUP BY digest"
+
 
 def verify(data_dir: Path) -> Iterator[str]:
     """What is wrong with the store in `data_dir`, a sentence each; nothing when it is sound."""
@@ -187,18 +190,22 @@ def _pages(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _rows(connection: sqlite3.Connection) -> Iterator[str]:
-    older = bool(migrations.pending(Database(connection)))
     for sentence, query in _RULES:
-        try:
-            for row in connection.execute(query):
-                yield sentence.format(*row)
-        except sqlite3.OperationalError as error:
-            if not (older and "no such" in str(error)):  # a rule about what a later version added
-                raise
+        for row in _selected(connection, query):
+            yield sentence.format(*row)
+
+
+def _selected(connection: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query; none when it is about what a later step of the schema adds."""
+    try:
+        yield from connection.execute(query)
+    except sqlite3.OperationalError as error:
+        if "no such" not in str(error) or not migrations.pending(Database(connection)):
+            raise
 
 
 def _vectors(connection: sqlite3.Connection) -> Iterator[str]:
-    for key, crc, data, dim, space_app, annotation_app in connection.execute(_VECTORS):
+    for key, crc, data, dim, space_app, annotation_app in _selected(connection, _VECTORS):
         what = f"The vector of annotation {key & ROW_MASK} in space {key >> ROW_BITS}"
         if space_app is None:
             yield f"{what} is of a space that does not exist."
@@ -211,7 +218,7 @@ def _vectors(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _blobs(connection: sqlite3.Connection, blobs: FileBlobs) -> Iterator[str]:
-    for digest, kept_for in connection.execute("SELECT digest, min(input) FROM blob_refs GROUP BY digest"):
+    for digest, kept_for in _selected(connection, _BLOBS_KEPT):
         path = blobs.path(digest)
         if path is None:
             yield f"Blob {digest} is missing; input {kept_for} refers to it."
