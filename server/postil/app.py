@@ -132,6 +132,7 @@ class App:
         self._closing = contextlib.ExitStack()
         self._afterwards: list[Callable[[], object]] = []  # what begins once calls are welcome
         self._explain: Callable[[Exception], BaseException] = lambda error: error
+        self._suspect: Callable[[BaseException], BaseException] = lambda error: error
         self.metrics = Metrics()
         self._walked = {plan: self.metrics.walks.labels(plan.value) for plan in Plan}
 
@@ -144,7 +145,7 @@ class App:
         try:
             return self._start()
         except Exception as error:  # noqa: BLE001 - raised again, in words that help
-            raise self._explain(error)  # noqa: B904 - it has its cause
+            raise (error if isinstance(error, self.refusals) else self._suspect(error))  # noqa: B904 - it has its cause
 
     def _start(self) -> Listening:
         config, on_stop = self._config, self._closing.callback
@@ -152,7 +153,7 @@ class App:
             raise ConfigError("protobuf runs without its native part, twenty times slower: reinstall protobuf")
         store = SqliteStore(config.data_dir)
         on_stop(store.close)
-        self._explain = store.health.explain
+        self._explain, self._suspect = store.health.explain, store.health.suspect
         credentials, tls = guards.credentials(config, store), guards.certificates(config)
         gateway = self._gateway()
         decoders = self._own(self._decoders())

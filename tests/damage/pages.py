@@ -28,6 +28,7 @@ from postil.store.verify import verify
 from support.stores import Filler
 
 _ALLOWED = (Corrupt, WriteFailed)
+_GARBLED = (TooOld, ValueError, TypeError, LookupError, OverflowError)
 
 
 class Pages:
@@ -96,8 +97,8 @@ def _walk(store: SqliteStore) -> bool:
         try:
             read()
         except Exception as error:
-            # A number or a text that the row cannot hold is met, though not named by SQLite.
-            if not isinstance(store.health.explain(error), (*_ALLOWED, TooOld, ValueError, TypeError, LookupError)):
+            # A number or a text that the row cannot hold is met, though SQLite does not name it.
+            if not isinstance(store.health.explain(error), (*_ALLOWED, *_GARBLED)):
                 raise
             met = True
     return met

@@ -84,6 +84,19 @@ class Health:
             explained.__cause__ = error
         return explained
 
+    def suspect(self, error: BaseException) -> BaseException:
+        """The same for an error that nobody expected while a server starts: SQLite looks through all pages, to see
+        whether damage is behind it."""
+        explained = self.explain(error)
+        if explained is error and isinstance(error, Exception):
+            checker = Checker(self._path, self)
+            checker.start()
+            checker.wait()
+            if self._damage:
+                explained = self.note(self._damage)
+                explained.__cause__ = error
+        return explained
+
     def explain_opening(self, error: BaseException) -> BaseException:
         """The same while the database is opened, when a row or a table that every one has can only be missing through
         damage."""
