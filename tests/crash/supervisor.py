@@ -133,8 +133,8 @@ class Supervisor:
         try:
             server = self._start_and_check(plan, everything=self._life % 10 == 0)
         except Died as died:
-            if plan.start_s is None and not plan.moment:
-                raise self._broken("start", [f"it did not start: {died}"]) from died
+            if died.args[0] != -9 or (plan.start_s is None and not plan.moment):
+                raise self._broken("start", [f"it did not start but ended with {died}"]) from died
             self._note_kill(plan, inside=bool(plan.moment))
             return
         self._inside = server.dead  # its moment came while it was looked at

@@ -18,7 +18,7 @@ WAIT_S = 60
 
 
 class Died(Exception):
-    """It ended before it was ready. `args[0]` is the end of its log."""
+    """It ended before it was ready. `args` are how, -9 for a kill, and the end of its log."""
 
 
 class Plan(NamedTuple):
@@ -53,9 +53,9 @@ class Victim(Server):
         try:
             super().__init__(folder, *options)
         except RuntimeError as error:
-            self.process.wait(WAIT_S)
+            code = self.process.wait(WAIT_S)
             self._close_output()
-            raise Died(str(error)) from error
+            raise Died(code, str(error)) from error
 
     def _program(self, *arguments: str) -> list[str]:
         if not self._plan.moment:
