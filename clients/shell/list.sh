@@ -4,7 +4,7 @@
 #   ./list.sh postil.v1.Annotations.PostAnnotations
 . "$(dirname "$0")/postil.sh"
 if [ $# -eq 0 ]; then
-  "$grpcurl" -plaintext "$target" list
+  secured "$target" list
 else
-  "$grpcurl" -plaintext "$target" describe "$1"
+  secured "$target" describe "$1"
 fi

@@ -2,6 +2,9 @@
 #
 #   POSTIL_TARGET   host:port, default 127.0.0.1:18080
 #   POSTIL_KEY      an API key, for servers that ask for one
+#   POSTIL_TLS      yes for TLS with the system's authorities
+#   POSTIL_CA       PEM file with the authority to trust; means TLS
+#   POSTIL_CERT     PEM file with a client certificate, and POSTIL_CERT_KEY with its key; mean TLS
 #   POSTIL_SERVICE  one service name for all calls, for example clarifai.api.V2; default: postil.v1.<Noun>
 #   GRPCURL         the grpcurl to use (https://github.com/fullstorydev/grpcurl)
 
@@ -9,6 +12,11 @@ set -eu
 
 target=${POSTIL_TARGET:-127.0.0.1:18080}
 grpcurl=${GRPCURL:-grpcurl}
+
+plaintext=-plaintext
+if [ -n "${POSTIL_TLS:-}${POSTIL_CA:-}${POSTIL_CERT:-}" ]; then
+  plaintext=
+fi
 
 usage() { # usage ARGUMENTS
   echo "usage: ${0##*/} $1" >&2
@@ -31,9 +39,14 @@ bytes() { # bytes FILE: its content as a JSON string
   printf '"%s"' "$(base64 <"$1" | tr -d '\n')"
 }
 
+secured() { # secured ARGUMENTS...: grpcurl over TLS or in plain text, as the variables say
+  "$grpcurl" $plaintext ${POSTIL_CA:+-cacert "$POSTIL_CA"} ${POSTIL_CERT:+-cert "$POSTIL_CERT"} \
+    ${POSTIL_CERT_KEY:+-key "$POSTIL_CERT_KEY"} "$@"
+}
+
 call() { # call NOUN METHOD: the request is read from stdin
   set -- "${POSTIL_SERVICE:-postil.v1.$1}/$2"
-  "$grpcurl" -plaintext ${POSTIL_KEY:+-H "authorization: Key $POSTIL_KEY"} -d @ "$target" "$1"
+  secured ${POSTIL_KEY:+-H "authorization: Key $POSTIL_KEY"} -d @ "$target" "$1"
 }
 
 search() { # search ANNOTATION: ranks by a JSON annotation, ten hits

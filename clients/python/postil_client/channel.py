@@ -33,15 +33,22 @@ _OPTIONS = (
 )
 
 
-def open_channel(target: str, tls: bool | bytes) -> grpc.Channel:
+def open_channel(target: str, tls: bool | bytes, certificate: tuple[bytes, bytes] | None = None) -> grpc.Channel:
     """A channel to `host:port`.
 
     Args:
         target: `host:port`, or any other name that gRPC resolves.
         tls: False for plaintext, True for TLS with the system's certificate authorities, or the PEM bytes of the
             certificate authority to trust.
+        certificate: The PEM bytes of the client's own certificate and of its key, for a server that asks for one.
+
+    Raises:
+        ValueError: A certificate without TLS.
     """
+    if tls is False and certificate is not None:
+        raise ValueError("a client certificate is only shown over TLS: give tls=True, or the authority to trust")
     if tls is False:
         return grpc.insecure_channel(target, options=_OPTIONS)
-    credentials = grpc.ssl_channel_credentials(root_certificates=None if tls is True else tls)
+    chain, key = certificate or (None, None)
+    credentials = grpc.ssl_channel_credentials(None if tls is True else tls, key, chain)
     return grpc.secure_channel(target, credentials, options=_OPTIONS)

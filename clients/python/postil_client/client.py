@@ -90,6 +90,7 @@ class Client:
         app_id: The app to work in; empty for the key's own, or the default app of a server without keys.
         timeout: Seconds for each call, retries included.
         tls: False for plaintext, True for TLS with the system's authorities, or PEM bytes of the authority to trust.
+        certificate: PEM bytes of the client's own certificate and of its key, for a server that asks for one.
 
     Every method raises `PostilError` when the server says no, and `grpc.RpcError` when it cannot be reached
     (after retries) or does not answer in time.
@@ -104,8 +105,9 @@ class Client:
         app_id: str = "",
         timeout: float = 60.0,
         tls: bool | bytes = False,
+        certificate: tuple[bytes, bytes] | None = None,
     ) -> None:
-        self._channel = open_channel(target, tls)
+        self._channel = open_channel(target, tls, certificate)
         self._metadata = (("authorization", f"Key {key}"),) if key else ()
         self._app = common_pb2.UserAppIDSet(user_id=user_id, app_id=app_id)
         self._timeout = timeout
