@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from postil.access import Access, Open
 from postil.doors.rpc import methods
 from postil.doors.rpc.dispatcher import Dispatcher, Handler
-from postil.doors.rpc.limits import Limits
+from postil.doors.rpc.limits import Limits, Rates
 from postil.metrics import Metrics
 from postil.store.base import AppRecord
 
@@ -34,7 +34,8 @@ def dispatcher(
     apps: FakeApps | None = None,
     limits: Limits | None = None,
     metrics: Metrics | None = None,
+    rates: Rates | None = None,
 ) -> Dispatcher:
     """A dispatcher whose servicers are plain functions."""
     access = Access(apps or FakeApps(), Open())
-    return Dispatcher(METHODS, handlers, access, limits or Limits(64, 1 << 26), metrics or Metrics())
+    return Dispatcher(METHODS, handlers, access, limits or Limits(64, 1 << 26), metrics or Metrics(), rates=rates)

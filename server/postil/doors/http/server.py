@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import ssl
 import threading
@@ -22,6 +23,7 @@ _HEAD_BYTES = 64 * 1024
 
 _HEAD_S = 10.0  # for the request line and headers
 _CONNECTIONS = 1024
+_TURNS = itertools.count()
 _STUCK_S = 30.0  # without taking a byte of the answer
 
 
@@ -32,7 +34,7 @@ class _Protocol(HttpToolsProtocol):
 
     _head = 0
     _in_head = True
-    since = 0.0  # by the loop's clock: begin of the connection or of the last request
+    turn = 0  # counts connections and requests: the lower, the longer ago this one did anything
     _unread = 0
     _slow: asyncio.TimerHandle | None = None
 
@@ -40,9 +42,9 @@ class _Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._expect_head()
         if len(self.connections) > _CONNECTIONS:
-            idle = [one for one in self.connections if isinstance(one, _Protocol) and one.idle()]
+            idle = [one for one in self.connections if isinstance(one, _Protocol) and one is not self and one.idle()]
             if idle:
-                min(idle, key=lambda one: one.since).transport.abort()
+                min(idle, key=lambda one: one.turn).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._calm()
@@ -65,7 +67,7 @@ class _Protocol(HttpToolsProtocol):
 
     def _expect_head(self) -> None:
         self._calm()
-        self.since = self.loop.time()
+        self.turn = next(_TURNS)
         self._slow = self.loop.call_later(_HEAD_S, self._too_slow)
 
     def _calm(self) -> None:
