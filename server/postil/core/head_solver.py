@@ -12,6 +12,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from postil.core.blas import threads_for
+
 Matrix = NDArray[np.float32]
 Floats = NDArray[np.float32]
 _Real = TypeVar("_Real", np.float32, np.float64)
@@ -67,7 +69,9 @@ def solve(problem: Problem, progress: Callable[[float], None], stop: Callable[[]
     Raises:
         Stopped: `stop` said so.
     """
-    return _Newton(problem, stop).run(progress)
+    columns = problem.masks.shape[1] * problem.labels.shape[1]
+    with threads_for(problem.rows.size * columns):
+        return _Newton(problem, stop).run(progress)
 
 
 class _Newton:
