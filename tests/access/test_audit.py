@@ -22,9 +22,12 @@ def test_files_turn_over_and_the_oldest_go(tmp_path: Path) -> None:
 
 def test_lines_of_many_threads_and_another_process_do_not_mix(tmp_path: Path) -> None:
     audit = Audit(tmp_path, 1 << 30, lambda: None)
-    threads = [
-        threading.Thread(target=lambda n=n: [audit.note({"from": n, "n": i}) for i in range(200)]) for n in range(4)
-    ]
+
+    def write(name: int) -> None:
+        for number in range(200):
+            audit.note({"from": name, "n": number})
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in range(4)]
     for thread in threads:
         thread.start()
     for number in range(20):

@@ -184,8 +184,8 @@ def test_nobody_gives_away_more_than_they_have(key: Key, code: int, world: World
     request = PostKeysRequest(user_app_id=ME, keys=[key])
     assert world.server.call(OWN, "PostKeys", request, metadata=shows(maker.token)).status.code == code
     change = Key(id=maker.id, scopes=["All"])
-    request = PatchKeysRequest(user_app_id=ME, keys=[change])
-    assert world.server.call(OWN, "PatchKeys", request, metadata=shows(maker.token)).status.code == 11007
+    patch = PatchKeysRequest(user_app_id=ME, keys=[change])
+    assert world.server.call(OWN, "PatchKeys", patch, metadata=shows(maker.token)).status.code == 11007
 
 
 def test_what_the_content_of_a_call_needs(world: World) -> None:

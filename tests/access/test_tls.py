@@ -34,9 +34,9 @@ class Files:
         self.renew()
         self.trust(self.clients)
 
-    def renew(self, **options: dt.datetime) -> None:
+    def renew(self, not_after: dt.datetime | None = None) -> None:
         """Another certificate of the same authority, put in place as certbot would: file by file."""
-        issued = self.authority.issue_cert(HOST, **options)
+        issued = self.authority.issue_cert(HOST, not_after=not_after)
         chain = b"".join(one.bytes() for one in issued.cert_chain_pems)
         for name, content in (("key.pem", issued.private_key_pem.bytes()), ("cert.pem", chain)):
             fresh = self.folder / f"{name}.new"
