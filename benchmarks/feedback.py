@@ -1,7 +1,8 @@
 """Does feedback make searches better at once? Digits through a real server, with clicks simulated.
 
 `python -m benchmarks.feedback` (`make bench-feedback`) posts the 1,797 digits of scikit-learn as vectors of 64 pixels,
-runs 300 queries by example, clicks on the first k hits of the same digit from the top, and asks again. What counts is
+runs 300 queries by example of each of three draws, clicks on the first k hits of the same digit from the top, and asks
+again. What counts is
 nDCG at 10 after those that the clicks have judged (chosen, or passed over above the last click) are taken out of both
 orders. Then the clicks are taken back, and the order must be that of before, bit by bit.
 
@@ -41,6 +42,7 @@ from postil.v1.search_service_pb2_grpc import SearchesStub
 PAGE = 20  # hits that a person looks at
 DEEP = 60  # hits that are judged by
 DEPTH = 10
+DRAWS = 3  # of noise, queries and mistakes
 UNRELATED = 2  # other queries asked again for each query learned about
 BEGIN, END = "<!-- begin: study -->", "<!-- end: study -->"
 
@@ -56,6 +58,7 @@ class Figures:
     wrong: float
     before: list[float] = field(default_factory=list)
     after: list[float] = field(default_factory=list)
+    draws: list[float] = field(default_factory=list)  # the gain of each draw
     unrelated: list[float] = field(default_factory=list)  # change of nDCG at 10 of other queries
     click_ms: list[float] = field(default_factory=list)
     plain_ms: list[float] = field(default_factory=list)
@@ -181,25 +184,30 @@ def _judge(digits: Digits, query: int, order: Sequence[int], positions: Sequence
     figures.after.append(digits.ndcg(query, learned, judged))
 
 
-def run(address: str, queries: int, clicks: Sequence[int], noises: Sequence[float], wrong: float) -> Iterator[Figures]:
-    """All settings, one after another, over one server."""
+def run(
+    address: str, queries: int, clicks: Sequence[int], noises: Sequence[float], wrong: float, draws: int = 1
+) -> Iterator[Figures]:
+    """All settings, one after another, over one server: so many queries of each draw."""
     with grpc.insecure_channel(address) as channel:
         for noise in noises:
-            digits = Digits(channel, noise, seed=0)
-            drawn = digits.random.choice(len(digits.vectors), queries, replace=False).tolist()
             sure = [Figures(noise, count, 0.0) for count in clicks]
-            study(digits, drawn, sure)
-            yield from sure
-            unsure = Figures(noise, max(clicks), wrong)
-            study(digits, drawn, [unsure])
-            yield unsure
+            unsure = [Figures(noise, max(clicks), wrong)]
+            for seed in range(draws):
+                digits = Digits(channel, noise, seed)
+                drawn = digits.random.choice(len(digits.vectors), queries, replace=False).tolist()
+                for figures in (sure, unsure):
+                    study(digits, drawn, figures)
+                    for one in figures:
+                        one.draws.append(float(np.mean(one.after[-queries:]) - np.mean(one.before[-queries:])))
+            yield from (*sure, *unsure)
 
 
 def table(rows: Sequence[Figures]) -> str:
     """The figures as a table in Markdown."""
     head = (
-        "| vectors | clicks | wrong clicks | nDCG@10 before | after | gain | better | worse | unrelated |"
-        "\n|---|---|---|---|---|---|---|---|---|\n"
+        "| vectors | clicks | wrong clicks | nDCG@10 before | after | gain | of the worst draw | better | worse "
+        "| unrelated |"
+        "\n|---|---|---|---|---|---|---|---|---|---|\n"
     )
     lines = []
     for row in rows:
@@ -207,7 +215,7 @@ def table(rows: Sequence[Figures]) -> str:
         unrelated = f"{np.mean(row.unrelated):.4f}" if row.unrelated else ""
         lines.append(
             f"| {name} | {row.clicks} | {row.wrong:.0%} | {np.mean(row.before):.3f} | {np.mean(row.after):.3f} "
-            f"| {row.gain:+.3f} | {row.better:.1%} | {row.worse:.1%} | {unrelated} |\n"
+            f"| {row.gain:+.3f} | {min(row.draws):+.3f} | {row.better:.1%} | {row.worse:.1%} | {unrelated} |\n"
         )
     return head + "".join(lines)
 
@@ -249,7 +257,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = Postil(Path(folder) / "data")
         try:
-            rows = list(run(server.address, options.queries, (1, 2, 3, 4, 5), (0.0, 8.0), 0.2))
+            rows = list(run(server.address, options.queries, (1, 2, 3, 4, 5), (0.0, 8.0), 0.2, DRAWS))
         finally:
             server.end()
     text = f"{table(rows)}\n{times(rows)}"

@@ -30,7 +30,8 @@ from postil.store.base import AppRecord, Change, FeedbackMark, Queries, Store
 from postil.v1.app_pb2 import App
 from postil.v1.common_pb2 import Learning as Mode
 
-BACKGROUND = 100  # vectors of the space that a head is fitted against, spread evenly over its rows
+BACKGROUND = 300  # vectors of the space that a lesson is learned against, spread evenly over its rows
+_LARGE_BACKGROUND = 100  # the same, of vectors with more numbers than that: no sample of this size tells their noise
 _STATES = 256  # apps and end users whose families are kept in memory
 _READ = 1_000  # clicks read at a time
 _NEAR = 1e-3  # a score that differs more from the vectors' own came from elsewhere
@@ -139,7 +140,8 @@ class Learning:
         if not len(liked.rows):
             return None
         disliked = queries.vectors(family.space, list(passed))
-        background = _background(queries, family.space, bound, set(chosen))
+        count = BACKGROUND if len(family.query) <= BACKGROUND else _LARGE_BACKGROUND
+        background = _background(queries, family.space, bound, set(chosen), count)
         examples = Examples(
             family.query,
             unit(liked.matrix),
@@ -276,13 +278,13 @@ def _catch_up(state: _State, app: int, end_user: str, mark: FeedbackMark, querie
     state.mark = FeedbackMark(max(mark.last, after), mark.erased)
 
 
-def _background(queries: Queries, space: int, bound: int, without: set[int]) -> NDArray[np.float32]:
+def _background(queries: Queries, space: int, bound: int, without: set[int], count: int) -> NDArray[np.float32]:
     """Vectors spread evenly over the space's rows up to `bound`, so that what is added later does not change them."""
     first = queries.scan_vectors(space, 0, 1)
     if not len(first.rows):
         return np.empty((0, 0), dtype=np.float32)
     found: dict[int, NDArray[np.float32]] = {}
-    for after in np.linspace(int(first.rows[0]) - 1, bound, BACKGROUND, endpoint=False).astype(int).tolist():
+    for after in np.linspace(int(first.rows[0]) - 1, bound, count, endpoint=False).astype(int).tolist():
         one = queries.scan_vectors(space, after, 1)
         if len(one.rows) and int(one.rows[0]) <= bound and int(one.rows[0]) not in without:
             found[int(one.rows[0])] = one.matrix[0]
