@@ -64,8 +64,11 @@ def fate_of(answer: bytes) -> str:
     return GOOD if code == StatusCode.SUCCESS else f"status {code}"
 
 
-def fate_of_error(error: Any) -> str:
-    """Of a call that ended with a gRPC status."""
+def fate_of_error(error: Any, seconds: float) -> str:
+    """Of a call that ended with a gRPC status. The server's clock may be the first to notice that a deadline passed; it
+    resets the stream then, which clients call CANCELLED."""
+    if error.code() is grpc.StatusCode.CANCELLED and seconds > 0.9 * DEADLINE_S:
+        return LATE
     names = {grpc.StatusCode.RESOURCE_EXHAUSTED: SHED, grpc.StatusCode.DEADLINE_EXCEEDED: LATE}
     return names.get(error.code(), f"{error.code().name} {error.details()}")
 
@@ -108,7 +111,7 @@ class Clients:
             )
             fate = fate_of(answer)
         except grpc.RpcError as error:
-            fate = fate_of_error(error)
+            fate = fate_of_error(error, time.monotonic() - began)
         self.tally.note(fate, time.monotonic() - began)
 
     def open(self, seconds: float, rate: float) -> dict[str, Any]:
@@ -134,8 +137,8 @@ class Clients:
 
         def done(ended: Any) -> None:
             error = ended.code() is not grpc.StatusCode.OK
-            fate = fate_of_error(ended) if error else fate_of(ended.result())
-            self.tally.note(fate, time.monotonic() - began)
+            took = time.monotonic() - began
+            self.tally.note(fate_of_error(ended, took) if error else fate_of(ended.result()), took)
 
         call.add_done_callback(done)
 
