@@ -27,7 +27,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test exactness crash powerloss damage overload soak fuzz fuzz-pictures trust verify fix protos bench bench-models bench-peers clean install \
+.PHONY: help run demo test exactness crash powerloss damage overload soak fuzz fuzz-pictures trust verify fix protos bench bench-million bench-models bench-peers clean install \
         verify-ruff verify-mypy verify-protos verify-docs verify-shell fix-ruff fix-protos fix-docs grpcurl published-clients
 
 help: ## list the targets
@@ -119,8 +119,12 @@ protos: $(STAMP)-verify ## regenerate the stubs in server/postil/v1 and the Open
 bench: $(STAMP)-bench ## measure speed and memory against the floor; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
+bench-million: $(STAMP)-bench ## the same searches among 1,000,000 vectors of 512 numbers: half an hour, 8 GiB
+	$(BIN)/python -m benchmarks.filters --rows 1000000 --at 0 $(ARGS)
+
 bench-models: $(STAMP)-bench ## measure predictions beside onnxruntime alone
 	$(BIN)/python -m benchmarks.models $(ARGS)
+	$(BIN)/python -m benchmarks.models_digits
 
 bench-feedback: $(STAMP)-bench ## what feedback does for searches, on digits; writes the table of docs/feedback.md
 	$(BIN)/python -m benchmarks.feedback $(ARGS)
