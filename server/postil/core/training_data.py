@@ -117,7 +117,7 @@ def check(made: Table, task: Task) -> None:
         raise Failure(
             StatusCode.MODEL_TRAINING_NO_DATA,
             f"No input that is ready is labelled; post annotations with concepts[] {{id, value: 1}} for {some}, and "
-            "some with other concepts or value 0, then train again.",
+            "some with other concepts or value 0, wait until their inputs are processed, then train again.",
         )
     present = (made.labels == 1.0).any(axis=0)
     without = [ids.shown(concept) for concept, has in zip(task.concepts, present, strict=True) if not has]
