@@ -10,7 +10,7 @@ from postil.core import ids, scopes
 from postil.core.call import Call
 from postil.core.callers import lacking
 from postil.errors import Failure, invalid_request
-from postil.store.keys import KeyRecord, KeyTransaction
+from postil.store.base import KeyRecord, KeyTransaction
 from postil.v1.app_pb2 import App
 from postil.v1.key_pb2 import Key
 from postil.v1.key_service_pb2 import ListKeysRequest

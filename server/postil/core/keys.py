@@ -13,8 +13,7 @@ from functools import partial
 from postil.core import ids, key_fields, pages, patch, scopes, statuses
 from postil.core.call import Call
 from postil.errors import invalid_request, missing
-from postil.store.base import AppRecord
-from postil.store.keys import KeyRecord, KeyStore, KeyTransaction, Stamp
+from postil.store.base import AppRecord, KeyRecord, KeyStore, KeyTransaction, Stamp
 from postil.v1.app_pb2 import App
 from postil.v1.key_pb2 import EndpointDeps, Key, ScopeDeps
 from postil.v1.key_service_pb2 import (

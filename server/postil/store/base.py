@@ -37,7 +37,7 @@ from postil.store.feedback import (
     NewFeedback,
 )
 from postil.store.kept import KeptHit, KeptQueries, KeptSearch, KeptWrites, NamedRecord
-from postil.store.keys import KeyQueries, KeyWrites
+from postil.store.keys import KeyQueries, KeyRecord, KeyStore, KeyTransaction, KeyWrites, Stamp
 from postil.store.models import (
     Examples,
     LabelColumns,
@@ -100,6 +100,9 @@ __all__ = [
     "JobRecord",
     "KeptHit",
     "KeptSearch",
+    "KeyRecord",
+    "KeyStore",
+    "KeyTransaction",
     "LabelColumns",
     "Matrix",
     "Member",
@@ -116,6 +119,7 @@ __all__ = [
     "RelationRecord",
     "Rows",
     "SpaceRecord",
+    "Stamp",
     "Store",
     "StoreClosed",
     "StoredHeads",
