@@ -157,10 +157,8 @@ class App:
         credentials, tls = guards.credentials(config, store), guards.certificates(config)
         gateway = self._gateway()
         decoders = self._own(self._decoders())
-        http = HttpDoor(
-            site.build(gateway, self._pages(store, decoders, credentials), config.cors_origins),
-            tls.http() if tls else None,
-        )
+        pages = self._pages(store, decoders, credentials)
+        http = HttpDoor(site.build(gateway, pages, config.cors_origins), tls.http() if tls else None)
         on_stop(http.stop)
         http_at = Address(config.http.host, http.listen(config.http))
         index = _index(config.data_dir, store)

@@ -41,7 +41,6 @@ def build(
         caller: Who shows what was shown; `/metrics` speaks of all apps, so it is not for the key of one.
             Default: whoever asks may see them.
     """
-    who = caller or Open().caller
 
     def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -50,26 +49,34 @@ def build(
         is_ready = ready()
         return JSONResponse({"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503)
 
-    def metrics_page(request: Request) -> Response:
-        try:
-            shows = who(Shown(request.headers.get("authorization", ""), request.headers.get(SESSION_HEADER, "")))
-            if shows.app_only:
-                raise lacking([scopes.ALL], "metrics need, being about all apps; use a personal access token with")
-            shows.require(scopes.ALL, "metrics need, being about all apps")
-        except Failure as failure:
-            return _says(statuses.of_failure(failure))
-        return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
-
     return Starlette(
         routes=[
             Route("/healthz", healthz),
             Route("/readyz", readyz),
-            Route("/metrics", metrics_page),
+            _metrics_route(metrics, caller or Open().caller),
             *reference.routes(),
             *hosted.routes(blob, thumbnail, tuple(SIZES)),
         ],
         exception_handlers={HTTPException: _refused, Exception: _refused},
     )
+
+
+def _metrics_route(metrics: Metrics, who: Callable[[Shown], Caller]) -> Route:
+    def page(request: Request) -> Response:
+        shown = Shown(request.headers.get("authorization", ""), request.headers.get(SESSION_HEADER, ""))
+        try:
+            _check_metrics(who(shown))
+        except Failure as failure:
+            return _says(statuses.of_failure(failure))
+        return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
+
+    return Route("/metrics", page)
+
+
+def _check_metrics(caller: Caller) -> None:
+    if caller.app_only:
+        raise lacking([scopes.ALL], "metrics need, being about all apps; use a personal access token with")
+    caller.require(scopes.ALL, "metrics need, being about all apps")
 
 
 _CODES: dict[int, statuses.Code] = {
