@@ -19,7 +19,7 @@ except ModuleNotFoundError:
     sys.exit("postil: only the client is installed. For the server: pip install 'postil[server]'")
 
 import postil
-from postil import config, logs
+from postil import config, logs, memory
 from postil.commands import models_group, search_options
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -89,6 +89,7 @@ def serve(**given: Any) -> None:
     settings = _load(given)
     logs.configure(settings.log_level, settings.log_format)
     until = _Signals()
+    memory.steady()
     app = _app(settings)
     try:
         where = app.start()
