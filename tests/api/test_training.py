@@ -16,6 +16,7 @@ from postil.v1.concept_pb2 import Concept
 from postil.v1.concept_service_pb2 import ListModelConceptsRequest
 from postil.v1.data_pb2 import Data, Embedding
 from postil.v1.input_pb2 import Input
+from postil.v1.input_service_pb2 import GetInputRequest, PostInputsRequest
 from postil.v1.model_pb2 import Model, ModelVersion, OutputConfig, OutputInfo
 from postil.v1.model_service_pb2 import (
     DeleteModelRequest,
@@ -33,6 +34,8 @@ from postil.v1.model_service_pb2 import (
 )
 from postil.v1.status_code_pb2 import StatusCode
 from postil.v1.status_pb2 import Status
+from postil.v1.workflow_pb2 import Workflow, WorkflowNode
+from postil.v1.workflow_service_pb2 import PostWorkflowResultsRequest, PostWorkflowsRequest
 from support.learners import blobs, create, post, rank, train, trained, version_of, wait
 
 Call = Callable[..., Any]
@@ -338,3 +341,36 @@ def test_types_tell_their_parameters(call: Call, app: UserAppIDSet) -> None:
     assert not types["knn-concept"].trainable
     options = types["concept-thresholder"].model_type_fields[1].model_type_enum_options
     assert [option.id for option in options][:2] == ["GREATER_THAN", "GREATER_THAN_OR_EQUAL_TO"]
+
+
+def test_workflows_run_own_models_and_thresholds_behind_them(call: Call, app: UserAppIDSet) -> None:
+    texts = {"a cat": "ant", "a kitten": "ant", "the stock market": "bee", "shares and bonds": "bee"}
+    inputs = [
+        Input(id=f"t{number}", data=Data(concepts=[Concept(id=name, value=1)]))
+        for number, name in enumerate(texts.values())
+    ]
+    for item, raw in zip(inputs, texts, strict=True):
+        item.data.text.raw = raw
+    assert call("PostInputs", PostInputsRequest(user_app_id=app, inputs=inputs)).status.code == StatusCode.SUCCESS
+    create(call, app, "ant", "bee", model_type_id="text-classifier")
+    pending = [item.id for item in inputs]
+    while pending:
+        got = call("GetInput", GetInputRequest(user_app_id=app, input_id=pending[0]))
+        if got.input.status.code == StatusCode.INPUT_SUCCESS:
+            pending.pop(0)
+    assert trained(call, app).status.code == StatusCode.MODEL_TRAINED
+    info = OutputInfo(data=Data(concepts=[Concept(id="ant", value=0.5), Concept(id="bee", value=0.5)]))
+    high = Model(id="high", model_type_id="concept-thresholder", output_info=info)
+    assert call("PostModels", PostModelsRequest(user_app_id=app, models=[high])).status.code == StatusCode.SUCCESS
+    nodes = [WorkflowNode(id="says", model=Model(id="m")), WorkflowNode(id="keeps", model=Model(id="high"))]
+    nodes[1].node_inputs.add(node_id="says")
+    made = PostWorkflowsRequest(user_app_id=app, workflows=[Workflow(id="mine", nodes=nodes)])
+    assert call("PostWorkflows", made).status.code == StatusCode.SUCCESS
+    asked = Input()
+    asked.data.text.raw = "a cat"
+    run = PostWorkflowResultsRequest(user_app_id=app, workflow_id="mine", inputs=[asked])
+    answer = call("PostWorkflowResults", run)
+    assert answer.status.code == StatusCode.SUCCESS, answer.status
+    says, keeps = answer.results[0].outputs
+    assert [concept.id for concept in says.data.concepts] == ["ant", "bee"]
+    assert [concept.id for concept in keeps.data.concepts] == [c.id for c in says.data.concepts if c.value > 0.5]
