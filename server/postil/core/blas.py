@@ -1,7 +1,7 @@
 """Keeps small matrix products on one thread.
 
 The linear algebra library spreads even small products over all cores and lets them wait for each other in a busy loop.
-On a machine with other work that costs a hundred times what it saves (docs/adr/0010).
+On a machine with other work that costs many times what it saves (docs/adr/0010).
 """
 
 from __future__ import annotations
