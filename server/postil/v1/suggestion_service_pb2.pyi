@@ -43,7 +43,7 @@ class SuggestInputsToLabelRequest(google.protobuf.message.Message):
     count: builtins.int
     """Suggestions wanted, 1 to 128; 0 means 10. More: MODEL_INVALID_ARGUMENT."""
     candidates: builtins.int
-    """Inputs looked at, 100 to 50000, drawn evenly where there are more; 0 means 5000. Time grows with it."""
+    """Inputs looked at, 100 to 20000, drawn evenly where there are more; 0 means 5000. Time grows with it."""
     embed_model_version_id: builtins.str
     """Id of the space whose vectors to work with, as in input_info.base_embed_model; empty: the one that most labelled
     inputs have vectors in.
@@ -54,7 +54,7 @@ class SuggestInputsToLabelRequest(google.protobuf.message.Message):
 
     @property
     def concept_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Concepts to learn, 1 to 200."""
+        """Concepts to learn, 1 to 50."""
 
     @property
     def exclude_input_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -176,7 +176,7 @@ class FindLabelErrorsRequest(google.protobuf.message.Message):
 
     @property
     def concept_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Concepts whose labels to look at, 1 to 200."""
+        """Concepts whose labels to look at, 1 to 50."""
 
     def __init__(
         self,
