@@ -18,6 +18,7 @@ CLARIFAI_SDK     := $(CACHE)/venvs/clarifai-12.5.0
 CLARIFAI_OLD     := $(CACHE)/venvs/clarifai-2.6.2
 CLARIFAI_JS      := $(CACHE)/node/clarifai-2.9.1
 CLARIFAI_NODE    := $(CACHE)/node/nodejs-grpc-11.11.0
+SCHEMATHESIS     := $(CACHE)/venvs/schemathesis-4.32.5
 
 # What `make trust` runs, one after the other.
 LONG_RUNS := crash powerloss damage overload soak fuzz
@@ -168,14 +169,16 @@ $(CACHE)/bin/grpcurl-$(GRPCURL_VERSION):
 	GOBIN=$(abspath $(CACHE)/bin) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION)
 	@cp $(CACHE)/bin/grpcurl $@
 
-published-clients: $(CLARIFAI_VENV)/.stamp $(CLARIFAI_JSON)/.stamp $(CLARIFAI_SDK)/.stamp $(CLARIFAI_OLD)/.stamp $(CLARIFAI_JS)/.stamp $(CLARIFAI_NODE)/.stamp ## install the vendor's clients, each in its own environment, for the tests
+published-clients: $(CLARIFAI_VENV)/.stamp $(CLARIFAI_JSON)/.stamp $(CLARIFAI_SDK)/.stamp $(CLARIFAI_OLD)/.stamp $(CLARIFAI_JS)/.stamp $(CLARIFAI_NODE)/.stamp $(SCHEMATHESIS)/.stamp ## install other people's clients, each in its own environment, for the tests
 
 $(CLARIFAI_VENV)/.stamp: WANTED := clarifai-grpc==$(CLARIFAI_VERSION)
 $(CLARIFAI_JSON)/.stamp: WANTED := clarifai-grpc==$(CLARIFAI_VERSION) 'protobuf>=6.33,<7' requests
 $(CLARIFAI_SDK)/.stamp: WANTED := clarifai==12.5.0
 $(CLARIFAI_OLD)/.stamp: WANTED := clarifai==2.6.2 protobuf==3.17.3 googleapis-common-protos==1.53.0
 
-$(CLARIFAI_VENV)/.stamp $(CLARIFAI_JSON)/.stamp $(CLARIFAI_SDK)/.stamp $(CLARIFAI_OLD)/.stamp:
+$(SCHEMATHESIS)/.stamp: WANTED := schemathesis==4.32.5
+
+$(CLARIFAI_VENV)/.stamp $(CLARIFAI_JSON)/.stamp $(CLARIFAI_SDK)/.stamp $(CLARIFAI_OLD)/.stamp $(SCHEMATHESIS)/.stamp:
 	@bash tools/prereqs.sh $(PYTHON)
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet $(WANTED)

@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import filter_report, report
 from benchmarks.measures import QUICK, Bench, Scale
 from benchmarks.processes import ROOT
 
@@ -27,15 +27,18 @@ def main() -> int:
     args = parser.parse_args()
     scale = QUICK if args.quick else Scale(vectors=args.vectors) if args.vectors else Scale()
     with tempfile.TemporaryDirectory(prefix="postil-bench-", ignore_cleanup_errors=True) as folder:
-        figures = Bench(scale, Path(folder)).run()
-    lines = report.rows(figures)
+        bench = Bench(scale, Path(folder))
+        figures = bench.run()
+    lines, cells = report.rows(figures), filter_report.rows(bench.cells)
     about = report.facts()
-    kept = report.keep("quick" if args.quick else "bench", {**about, "scale": asdict(scale), "figures": figures})
-    print(report.table(lines))
+    measured = {**about, "scale": asdict(scale), "figures": figures, "filters": bench.cells}
+    kept = report.keep("quick" if args.quick else "bench", measured)
+    print(report.table([*lines, *cells]))
     print(f"\n{kept.relative_to(ROOT)}")
     if scale == Scale():
-        report.PAGE.write_text(report.page(lines, about, describe(scale)))
+        report.PAGE.write_text(report.page(lines, cells, about, describe(scale)))
         print(report.PAGE.relative_to(ROOT))
+    lines += cells
     missed = [line.what for line in lines if line.holds is False]
     print(
         f"{sum(line.holds is True for line in lines)} targets hold, {len(missed)} do not"

@@ -141,6 +141,18 @@ def _search_while(address: str, queries: load.Matrix, threads: int, going: Calla
     return calls.run()
 
 
+def search_for_own_writes(address: str, vectors: load.Matrix, first: int) -> int:
+    """One client posts a vector; when that is acknowledged, another searches for it. How many were not found."""
+    missed = 0
+    with channel(address) as writer, channel(address) as reader:
+        post, search = InputsStub(writer).PostInputs, SearchesStub(reader).PostAnnotationsSearches
+        for number, vector in enumerate(vectors, first):
+            expect(post(PostInputsRequest(inputs=[load.item(number, vector)])))
+            hits = expect(search(load.search(vector))).hits
+            missed += load.input_id(number) not in {hit.input.id for hit in hits}
+    return missed
+
+
 class Calls:
     """Collects times; threads may share it."""
 

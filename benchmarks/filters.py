@@ -1,9 +1,11 @@
-"""Measures searches under filters and by several ranks, in this process: throughput, latency and recall in every cell.
+"""Measures searches under filters and by several ranks, in this process: throughput, latency and recall in every cell,
+and what searches cost as an app grows. `make bench` runs it; so does
 
-    .venv/bin/python benchmarks/filters.py [--rows 100000] [--dim 512] [--queries 200] [--json FILE]
+    python -m benchmarks.filters [--rows 25000,50000,100000,200000] [--at 100000] [--dim 512] [--queries 100]
 
 The load is that of `benchmarks/index.py`, labelled with concepts of selectivity 50, 10, 1, 0.1 and 0.01 %, and one
-whose pictures lie together. Recall is against an exact scan in numpy. One client.
+whose pictures lie together. Recall is against an exact scan in numpy. One client. `--rows 1000000 --at 0` is what
+`make bench-million` runs: memory has to stay below 8 GiB.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import sys
 import tempfile
 import time
 from functools import partial
@@ -21,9 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from benchmarks import filter_report, report
 from benchmarks.index import mixture
+from benchmarks.processes import ROOT
 from postil.core.call import Call
 from postil.core.downloads import Downloads
 from postil.core.hosting import Hosting
@@ -64,7 +65,11 @@ class Bench:
 
     def __init__(self, folder: Path, rows: int, dim: int, queries: int) -> None:
         both = mixture(rows + queries, dim)
-        self.vectors, self.queries = both[:rows], both[rows:]
+        self.queries = both[rows:].copy()
+        np.save(folder / "vectors.npy", both[:rows])  # read back where needed: a million of them take 2 GiB
+        del both
+        self.vectors: NDArray[np.float32] = np.load(folder / "vectors.npy", mmap_mode="r")
+        self.rows = 0  # loaded
         random = np.random.default_rng(3)
         self.labels = {name: random.random(rows) < share for name, share in SHARES.items()}
         near = self.vectors @ self.vectors[0]
@@ -82,16 +87,25 @@ class Bench:
         )
         self.searches = Searches(self.store, self.index, self.catalogs, vectors)
         self.app: AppRecord = self.store.write(lambda tx: tx.put_app("me", "bench", b""))
-        for start in range(0, rows, BATCH):
-            self.store.write(partial(self._load, start=start))
-            self.index.wait_below(0.9, 60)
+
+    def load(self, rows: int) -> None:
+        """Grows to so many, and waits until nothing is built any more."""
+        for start in range(self.rows, rows, BATCH):
+            self.store.write(partial(self._load, start=start, count=min(BATCH, rows - start)))
+            self.index.wait_below(0.9, 600)
+        self.rows = rows
         quiet = time.monotonic()
         while time.monotonic() - quiet < 3:
             time.sleep(0.2)
             quiet = time.monotonic() if self.index.busy else quiet
 
-    def _load(self, tx: Transaction, *, start: int) -> None:
-        count = min(BATCH, len(self.vectors) - start)
+    def close(self) -> None:
+        """Lets go of the files."""
+        self.catalogs.close()
+        self.index.close()
+        self.store.close()
+
+    def _load(self, tx: Transaction, *, start: int, count: int) -> None:
         rows, anchors = tx.reserve_inputs(count), tx.reserve_annotations(count)
         concepts = tx.ensure_concepts(self.app.row, dict.fromkeys(self.labels, ""))
         inputs, records, labels, now = [], [], [], tx.now_us
@@ -119,16 +133,11 @@ class Bench:
 
     def measure(self, cell: Cell) -> dict[str, Any]:
         """Throughput, latency, recall and plans of one cell."""
-        ranks = [Rank(annotation=Annotation(data=Data(concepts=[Concept(id=n, value=1)]))) for n in cell.concepts]
         call = Call("bench", "me", self.app)
-        taken, hit, total, plans, resolve = [], 0, 0, set(), []
-        for query in self.queries:
-            rank = Rank()
-            rank.annotation.data.embeddings.add(vector=query)
-            all_ranks = [rank, *ranks] if cell.picture else ranks
-            search = Search(query=Query(filters=cell.filters, ranks=all_ranks), debug=True)
-            request = PostAnnotationsSearchesRequest(searches=[search])
-            request.pagination.per_page = K
+        requests = [self._request(cell, query) for query in self.queries]
+        self.searches.annotations(call, requests[0])
+        taken, plans, resolve, found = [], set(), [], []
+        for request in requests:
             began = time.perf_counter()
             answer = self.searches.annotations(call, request)
             taken.append(time.perf_counter() - began)
@@ -136,28 +145,51 @@ class Bench:
             told = parsed.debug[0]
             plans.add(f"{told.plan}({','.join(told.walks)})")
             resolve += [step.micros for step in told.steps if step.name == "filter"]
-            best = self._best(query, cell)
-            hit += len(best.intersection(int(one.input.id[1:]) for one in parsed.hits))
-            total += len(best)
+            found.append({int(one.input.id[1:]) for one in parsed.hits})
+        best = self._best(cell)
+        hit, total = sum(len(a & b) for a, b in zip(found, best, strict=True)), sum(map(len, best))
         return {
-            "per_s": round(len(taken) / sum(taken)),
-            "p50_ms": round(1e3 * float(np.quantile(taken, 0.5)), 2),
-            "p99_ms": round(1e3 * float(np.quantile(taken, 0.99)), 2),
+            "per_s": round(1 / float(np.median(taken)), 1),
+            "p50_ms": round(1e3 * float(np.quantile(taken, 0.5)), 3),
+            "p99_ms": round(1e3 * float(np.quantile(taken, 0.99)), 3),
             "recall": round(hit / max(1, total), 4),
             "filter_us": float(np.median(resolve)) if resolve else 0.0,
             "plans": sorted(plans)[:3],
         }
 
-    def _best(self, query: NDArray[np.float32], cell: Cell) -> set[int]:
-        scores = np.ones(len(self.vectors))
+    @staticmethod
+    def _request(cell: Cell, query: NDArray[np.float32]) -> PostAnnotationsSearchesRequest:
+        ranks = [Rank(annotation=Annotation(data=Data(concepts=[Concept(id=n, value=1)]))) for n in cell.concepts]
         if cell.picture:
-            scores = np.clip((1.0 + self.vectors @ query) / 2.0, 0.0, 1.0).astype(np.float64)
+            rank = Rank()
+            rank.annotation.data.embeddings.add(vector=query)
+            ranks = [rank, *ranks]
+        request = PostAnnotationsSearchesRequest(
+            searches=[Search(query=Query(filters=cell.filters, ranks=ranks), debug=True)]
+        )
+        request.pagination.per_page = K
+        return request
+
+    def _best(self, cell: Cell) -> list[set[int]]:
+        """The exact answer to each query."""
+        rows, mask = self.rows, cell.mask[: self.rows]
+        scores = np.where(mask, np.float64(1.0), -1.0)
         for name in cell.concepts:
-            centre = self.vectors[self.labels[name]].mean(axis=0)
-            like = (1.0 + self.vectors @ (centre / np.linalg.norm(centre))) / 2.0
-            scores = scores * np.where(self.labels[name], 1.0, like)
-        scores = np.where(cell.mask, scores, -1.0)
-        return set(np.argsort(-scores, kind="stable")[: min(K, int(cell.mask.sum()))].tolist())
+            labels = self.labels[name][:rows]
+            centre = self.vectors[:rows][labels].mean(axis=0)
+            like = (1.0 + self.vectors[:rows] @ (centre / np.linalg.norm(centre))) / 2.0
+            scores = scores * np.where(labels, 1.0, like)
+        wanted = min(K, int(mask.sum()))
+        found = []
+        for query in self.queries if cell.picture else self.queries[:1]:
+            one = scores * (1.0 + self.vectors[:rows] @ query) if cell.picture else scores
+            if wanted == 0:
+                found.append(set[int]())
+                continue
+            least = np.partition(one, rows - wanted)[rows - wanted]
+            candidates = np.flatnonzero(one >= least)
+            found.append(set(candidates[np.argsort(-one[candidates], kind="stable")][:wanted].tolist()))
+        return found if cell.picture else found * len(self.queries)
 
 
 def labelled(name: str, *, negate: bool = False) -> Filter:
@@ -179,31 +211,54 @@ def cells(labels: dict[str, Mask]) -> list[Cell]:
     return found
 
 
+def run(folder: str, sizes: list[int], at: int, dim: int, queries: int) -> dict[str, Any]:
+    """Every figure: `growth` by size, `cells` by name, and memory.
+
+    Args:
+        folder: Empty, for files.
+        sizes: At which to measure a plain search, ascending.
+        at: The size at which every cell is measured; 0: none.
+        dim: Numbers in a vector.
+        queries: How many.
+    """
+    bench = Bench(Path(folder), max(*sizes, at, 0), dim, queries)
+    every = cells(bench.labels)
+    growth, found = {}, {}
+    for size in sorted({*sizes, at} - {0}):
+        bench.load(size)
+        growth[size] = bench.measure(every[0])
+        print(f"{size:>9,} {json.dumps(growth[size])}", flush=True)
+        if size == at:
+            for cell in every:
+                plain = bench.measure(every[0])  # beside it, so that both see the same machine
+                found[cell.name] = {**bench.measure(cell), "plain_per_s": plain["per_s"]}
+                print(f"{cell.name:28} {json.dumps(found[cell.name])}", flush=True)
+    figures = {
+        "growth": growth,
+        "cells": found,
+        "catalog_bytes": round(bench.catalogs.nbytes() / bench.rows, 1),
+        "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    bench.close()
+    return figures
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rows", default="100000", help="sizes, with commas")
+    parser.add_argument("--at", type=int, help="the size at which every cell is measured; by default the largest")
     parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--only", default="", help="cells whose name contains this, beside the one without a filter")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--queries", type=int, default=100)
     args = parser.parse_args()
+    sizes = [int(size) for size in args.rows.split(",")]
     with tempfile.TemporaryDirectory(prefix="postil-bench-") as folder:
-        bench = Bench(Path(folder), args.rows, args.dim, args.queries)
-        figures = {}
-        for cell in cells(bench.labels):
-            if args.only not in cell.name and cell.name != "no filter":
-                continue
-            figures[cell.name] = found = bench.measure(cell)
-            print(f"{cell.name:28} {json.dumps(found)}", flush=True)
-        memory = {"catalog_bytes_per_annotation": round(bench.catalogs.nbytes() / args.rows, 1)}
-        memory["rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(json.dumps(memory))
-        bench.index.close()
-        bench.store.close()
-    if args.json:
-        args.json.write_text(json.dumps({"figures": figures, **memory}, indent=1))
+        figures = run(folder, sizes, max(sizes) if args.at is None else args.at, args.dim, args.queries)
+    lines = filter_report.rows(figures)
+    print(report.table(lines))
+    kept = report.keep("filters" if args.at != 0 else "million", {**report.facts(), **figures})
+    print(kept.relative_to(ROOT))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

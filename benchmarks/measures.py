@@ -9,11 +9,11 @@ import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from benchmarks import clients, inprocess, load
+from benchmarks import clients, filters, inprocess, load
 from benchmarks.processes import Floor, Postil, Process
 
 Figures = dict[str, float]
@@ -33,11 +33,16 @@ class Scale:
     bulk_calls: int = 160  # of 128 annotations
     single_calls: int = 6000
     pictures: int = 400
+    own_writes: int = 300  # each searched for by another client at once
+    growth: tuple[int, ...] = (25_000, 50_000, 100_000, 200_000)
+    cells_at: int = 100_000  # annotations under filters
+    cell_queries: int = 100
 
 
 QUICK = Scale(
-    vectors=6000, queries=200, seconds=1.0, rounds=1, extra=2560, bulk_calls=10, single_calls=320, pictures=24
-)
+    vectors=6000, queries=200, seconds=1.0, rounds=1, extra=2560, bulk_calls=10, single_calls=320, pictures=24,
+    own_writes=40, growth=(3000, 6000), cells_at=6000, cell_queries=20,
+)  # fmt: skip
 
 
 class Bench:
@@ -51,6 +56,7 @@ class Bench:
     def __init__(self, scale: Scale, folder: Path) -> None:
         self.scale = scale
         self.figures: Figures = {}
+        self.cells: dict[str, Any] = {}  # see filters.run
         self._folder = folder
         self._load = load.make(scale.vectors + scale.extra, scale.dim, scale.queries)
         self._vectors = str(folder / "vectors.npy")
@@ -138,6 +144,37 @@ class Bench:
             "loading_settle_s": server.settle(),
         }
 
+    def reading_writes(self, server: Postil) -> None:
+        """What one client has written, another searches for as soon as it is acknowledged."""
+        scale = self.scale
+        first = scale.vectors + scale.extra
+        vectors = self._load.vectors[: scale.own_writes][::-1] * -1.0  # opposite to what is there: found first
+        missed = clients.apart(clients.search_for_own_writes, server.address, np.ascontiguousarray(vectors), first)
+        halt = clients.SPAWN.Event()
+        searching = clients.Apart(clients.search_until, server.address, self._load.queries, halt)
+        count = scale.own_writes * 20
+        written = clients.apart(
+            clients.post_annotations, server.address, 20_000_000, count // load.BATCH + 1, load.BATCH, scale.vectors, 1
+        )
+        halt.set()
+        began = float(written.starts.min())
+        during = searching.result().within(began, began + written.seconds)
+        self.figures |= {
+            "own_writes": float(scale.own_writes),
+            "own_writes_missed": float(missed),
+            "one_writer_p99_ms": during.percentile_ms(99),
+            "one_writer_per_s": written.per_second * load.BATCH,
+        }
+
+    def filtering(self) -> None:
+        """Filters, several ranks and growth, in a process without a server."""
+        scale = self.scale
+        folder = self._folder / "filters"
+        folder.mkdir()
+        self.cells = clients.apart(
+            filters.run, str(folder), list(scale.growth), scale.cells_at, scale.dim, scale.cell_queries
+        )
+
     def annotating(self, server: Postil) -> None:
         """Annotations in bulk, then one at a time from sixteen clients."""
         scale = self.scale
@@ -182,6 +219,7 @@ class Bench:
             ("loading", self.loading),
             ("searching", self.searching),
             ("searching while loading", self.searching_while_loading),
+            ("reading what others wrote", self.reading_writes),
             ("annotating", self.annotating),
             ("posting pictures", self.picturing),
             ("killing and starting again", self.restarting),
@@ -193,4 +231,6 @@ class Bench:
             for name, step in steps:
                 print(f"{name} …", flush=True)
                 step(server)
+        print("filters, ranks and growth …", flush=True)
+        self.filtering()
         return self.figures

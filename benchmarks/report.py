@@ -18,6 +18,7 @@ Figures = dict[str, float]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 _MARK = "<!-- peers -->"
+_EXACTNESS = "<!-- exactness: written by hand after `make exactness` -->"
 _PACKAGES = ("grpcio", "protobuf", "hnswlib", "numpy", "onnxruntime", "pyroaring")
 
 
@@ -33,7 +34,7 @@ class Row(NamedTuple):
 
 def rows(f: Figures) -> list[Row]:
     """Every figure beside what it is compared with."""
-    return [*_searching(f), *_writing(f), *_running(f)]
+    return [*_searching(f), *_writing(f), *(_beside(f) if "own_writes" in f else ()), *_running(f)]
 
 
 def _searching(f: Figures) -> list[Row]:
@@ -95,6 +96,26 @@ def _writing(f: Figures) -> list[Row]:
             f"p50 {f['annotations_single_p50_ms']:.1f} ms, p99 {f['annotations_single_p99_ms']:.1f} ms",
             "≥ 1,500/s",
             f["annotations_single_per_s"] >= 1500,
+        ),
+    ]
+
+
+def _beside(f: Figures) -> list[Row]:
+    slower = f["one_writer_p99_ms"] / f["postil_c1_p99_ms"]
+    return [
+        Row(
+            "searches for what another client has just written",
+            f"{f['own_writes_missed']:.0f} of {f['own_writes']:.0f} did not find it",
+            "",
+            "none",
+            f["own_writes_missed"] == 0,
+        ),
+        Row(
+            "search p99 beside one writer",
+            f"{f['one_writer_p99_ms']:.2f} ms",
+            f"idle {f['postil_c1_p99_ms']:.2f} ms ({slower:.1f} times); writing {f['one_writer_per_s']:,.0f}/s",
+            "≤ 3 × idle",
+            slower <= 3,
         ),
     ]
 
@@ -185,11 +206,12 @@ def table(lines: list[Row]) -> str:
     )
 
 
-def page(lines: list[Row], about: dict[str, Any], load: str) -> str:
-    """docs/benchmarks.md, keeping the part about peers that is there."""
+def page(lines: list[Row], cells: list[Row], about: dict[str, Any], load: str) -> str:
+    """docs/benchmarks.md, keeping the parts about exactness and peers that are there."""
     before = PAGE.read_text() if PAGE.exists() else ""
     peers = before.partition(_MARK)[2] if _MARK in before else "\n\nNot measured yet: `make bench-peers`.\n"
     packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items())
+    exactness = before.partition(_EXACTNESS)[2].partition(_MARK)[0] or "\n\nNot run yet.\n\n## Peers\n\n"
     return f"""# Benchmarks
 
 Written by `make bench`; do not edit. Measured {about["date"]} at commit {about["commit"]} on {about["machine"]},
@@ -204,9 +226,17 @@ one hnswlib graph at the recall named, and returns a stored response of the same
 product are measured by turns in one run; compare ratios, not runs. Figures of commits depend on the disk: on a disk
 that takes milliseconds to flush, annotations sent one at a time are as fast as flushes are shared.
 
-## Peers
+## Filters, ranks and growth
 
-{_MARK}{peers}"""
+Searches in process, one client, on the same kind of load with concepts of 50, 10, 1, 0.1 and 0.01 % ("half" to "few")
+and one whose pictures lie together ("cluster"); a plain search is measured beside every cell. Recall is against an
+exact scan (`benchmarks/filters.py`). A million is measured by `make bench-million` alone.
+
+{table(cells)}
+
+## Exactness
+
+{_EXACTNESS}{exactness}{_MARK}{peers}"""
 
 
 def write_peers(text: str) -> None:

@@ -118,7 +118,12 @@ def sources(catalogs: Catalogs) -> list[str]:
     """Where each start took the catalog from."""
     found: list[str] = []
     read = catalogs._open
-    catalogs._open = lambda joined: found.append(read(joined)) or found[-1]  # type: ignore[method-assign,func-returns-value]
+
+    def told(joined: int) -> str:
+        found.append(read(joined))
+        return found[-1]
+
+    catalogs._open = told  # type: ignore[method-assign]
     catalogs.start()
     catalogs._ready.wait(60)
     return found
@@ -229,7 +234,12 @@ def test_many_changes_are_taken_together(tmp_path: Path) -> None:
     held(together, world)
     taken: list[int] = []
     take = together._take
-    together._take = lambda changes: taken.append(len(changes)) or take(changes)  # type: ignore[method-assign,func-returns-value]
+
+    def counted(changes: list[Change]) -> None:
+        taken.append(len(changes))
+        take(changes)
+
+    together._take = counted  # type: ignore[method-assign]
     with together.hold(world.app.row):  # so that nobody else takes them meanwhile
         for i in range(20):
             world.add(f"i{i}", [1.0, 2.0], {"cat": i % 2})

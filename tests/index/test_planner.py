@@ -19,6 +19,7 @@ from postil.index.planner import (
     seal_rows,
     segment_cap,
     width_for,
+    width_within,
 )
 
 LARGE = Shape(live=100_000, graph_rows=100_000, graphs=1, exact_rows=0)
@@ -67,12 +68,22 @@ def test_nothing_to_search() -> None:
 
 def test_bands_double_and_widths_grow_with_k_and_shrink_with_graphs() -> None:
     assert [band(k) for k in (1, 10, 11, 20, 21, 1000)] == [10, 10, 20, 20, 40, 1280]
-    assert width_for(1, 1) == width_for(10, 1) == 111
+    assert width_for(1, 1) == width_for(10, 1) == 100
     for k in (10, 100, 1000):
         widths = [width_for(k, graphs) for graphs in (1, 2, 4, 8, 12, 24)]
         assert widths == sorted(widths, reverse=True)
         assert width_for(k, 1) > band(k)
         assert width_for(k, 1000) > 0.5 * width_for(k, 1)
+
+
+def test_under_a_filter_a_walk_is_wider_the_fewer_match() -> None:
+    widths = [width_within(10, 1, 100_000, matching) for matching in (100_000, 50_000, 10_000, 5_000, 1_000)]
+    assert widths == sorted(widths)
+    assert widths[0] >= width_for(10, 1)
+    assert all(
+        width * matching / 100_000 >= 20
+        for width, matching in zip(widths, (100_000, 50_000, 10_000, 5_000, 1_000), strict=True)
+    )
 
 
 def test_sizes_follow_the_dimension() -> None:

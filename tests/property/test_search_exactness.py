@@ -32,6 +32,13 @@ def test_random_searches_of_random_apps_equal_a_naive_scan(seed: int) -> None:
     assert plans[Plan.GATHER.value]
 
 
+@pytest.mark.parametrize("seed", [9])
+def test_random_searches_by_graphs_equal_a_naive_scan(seed: int) -> None:
+    plans: Counter[str] = Counter()
+    assert run(60, seed, plans, graphs=True) == ""
+    assert plans[Plan.GRAPH.value]
+
+
 class Large:
     """An app large enough for a graph, labelled at several selectivities, and by cluster."""
 

@@ -53,8 +53,11 @@ def nearest(
         found = _all(index, point, metric)
         values = 1.0 - scores.scores(found.distances, metric, unit=False)
     observe(found.plan)
+    # Distances that differ may give one score, and then the older anchor comes first.
     order = np.lexsort((found.rows, -values))[:k]
     anchors, values = found.rows[order], values[order]
+    if query.min_value <= 0.0:
+        return Near(anchors, values, complete=len(values) < k)
     good = int(np.count_nonzero(values >= query.min_value))  # they are sorted: a prefix
     return Near(anchors[:good], values[:good], complete=good < len(values) or len(values) < k)
 

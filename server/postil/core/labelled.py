@@ -53,7 +53,7 @@ class Labelled:
     def with_any(self, app: int, concepts: Sequence[int]) -> BitMap:
         """The annotations labelled with any of these concepts (rows)."""
         with self._catalogs.hold(app) as catalog:
-            return catalog.any_of([present(concept) for concept in concepts])
+            return BitMap(catalog.any_of([present(concept) for concept in concepts]))
 
     def lacking(self, app: int, concept: int) -> BitMap:
         """The annotations labelled as lacking a concept."""

@@ -167,7 +167,9 @@ class AppCatalog:
         return self._marks.get(mark) or BitMap()
 
     def any_of(self, marks: Sequence[Mark]) -> BitMap:
-        """The annotations with at least one of the marks."""
+        """The annotations with at least one of the marks. Not to be changed."""
+        if len(marks) == 1:
+            return self.marked(marks[0])
         return BitMap.union(*(self.marked(mark) for mark in marks)) if marks else BitMap()
 
     def with_token(self, number: int) -> BitMap:
@@ -197,12 +199,16 @@ class AppCatalog:
 
     def levels_of(self, rows: BitMap) -> BitMap:
         """The levels of the inputs of these annotations."""
+        if self.plain:
+            return rows
         levels = rows & self.marked(LEVEL)
         others = rows_of(rows - levels)
         return levels | bitmap(np.unique(self._columns.levels[others])) if len(others) else levels
 
     def anchors_of(self, rows: BitMap) -> BitMap:
         """The anchors whose vectors stand for these annotations."""
+        if self.plain:
+            return rows
         own = rows & self.marked(OWN)
         others = rows_of(rows - own)
         return own | bitmap(np.unique(self._columns.levels[others])) if len(others) else own
@@ -218,6 +224,9 @@ class AppCatalog:
 
     def represented(self, anchors: Rows, among: BitMap) -> tuple[Rows, NDArray[np.int64]]:
         """The annotations among a set that these anchors (distinct) stand for: (rows [m], their places in anchors)."""
+        if self.plain:
+            mine = np.fromiter(map(among.__contains__, anchors.tolist()), np.bool_, len(anchors))
+            return anchors[mine], np.flatnonzero(mine)
         own = self.marked(OWN)
         mine = np.fromiter((a in among and a in own for a in anchors.tolist()), np.bool_, len(anchors))
         at = [np.flatnonzero(mine)]

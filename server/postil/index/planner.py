@@ -20,6 +20,8 @@ GATHER_FACTOR = 2.5
 # A graph among many is asked for this many times less than one alone, at most: vectors that were written
 # cluster by cluster make graphs that are harder to search than a random mixture.
 _MOST_SAVED = 1.7
+# What a search under a filter takes more, for the same recall.
+_DEEPER = 1.1
 # Below this many rows a scan is as fast as a graph with k = 10, and exact.
 GRAPH_MIN = 2048
 # More live segments than this are merged even while writes come in.
@@ -61,13 +63,24 @@ def width_for(k: int, graphs: int) -> int:
     Each of several graphs holds only its share of the answer, and finds the first few more surely than the last;
     measured, the cube root keeps the recall level.
     """
-    whole = 96 + band(k) * 3 // 2
+    return _shared(_whole(k), graphs)
+
+
+def width_within(k: int, graphs: int, rows: int, matching: int) -> int:
+    """The same where only `matching` of `rows` may be answers, independently of distance. The k-th answer lies deeper
+    by rows / matching; measured, recall down to there asks for the square root of that, and chance for k matches."""
+    share = matching / rows
+    return _shared(max(round(_DEEPER * _whole(k) / math.sqrt(share)), round(2 * k / share)), graphs)
+
+
+def _whole(k: int) -> int:
+    """Candidates from one graph over everything."""
+    return 84 + band(k) * 8 // 5
+
+
+def _shared(whole: int, graphs: int) -> int:
+    """Candidates from each of several graphs."""
     return round(whole / min(math.cbrt(max(1, graphs)), _MOST_SAVED))
-
-
-def wanted(k: int, live: int, matching: int) -> int:
-    """How many neighbours to fetch so that k of them match, when `matching` of `live` do, independently of distance."""
-    return k if matching >= live else int(1.5 * k * live / max(1, matching)) + 1
 
 
 @lru_cache(1024)
@@ -87,7 +100,9 @@ def choose(shape: Shape, k: int, *, exact: bool, graph_usable: bool, allowed: in
     without_graph = exact_choice(shape, allowed)
     if exact or not graph_usable or not shape.graphs:
         return without_graph
-    width = width_for(wanted(k, shape.graph_rows + shape.exact_rows, matching), shape.graphs)
+    rows = shape.graph_rows + shape.exact_rows
+    whole = matching >= shape.live
+    width = width_for(k, shape.graphs) if whole else width_within(k, shape.graphs, rows, matching)
     if walk_cost(shape, width) >= exact_cost(shape, allowed):
         return without_graph
     return Choice(Plan.GRAPH, width)

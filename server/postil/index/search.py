@@ -64,6 +64,9 @@ def run(
     allowed = None if allow is None else len(allow)
     choice = planner.choose(view.shape, k, exact=exact, graph_usable=query.graph_usable, allowed=allowed)
     if choice.plan is Plan.GRAPH:
+        quick = _quick(view.parts[0], query, k, choice.width) if allow is None and len(view.parts) == 1 else None
+        if quick is not None:
+            return quick
         found = _walk(view, query, k, choice.width, allow)
         if found is not None:
             return _answer(query, found, k, Plan.GRAPH)
@@ -73,6 +76,27 @@ def run(
     rows = None if allow is None else members(allow)
     measure = _gather if choice.plan is Plan.GATHER else _scan
     return _answer(query, [measure(part, query, rows) for part in view.parts], k, choice.plan)
+
+
+def _quick(part: Part, query: Query, k: int, width: int) -> Neighbours | None:
+    """`_walk` and `_answer` in one for the usual space at rest: one graph and nothing dead, no filter. None when it
+    is not so, or when ties reach beyond what was asked for."""
+    graph = part.graph
+    if graph is None or part.alive is not None or len(graph.copies) or query.cosine or width >= len(graph):
+        return None
+    try:
+        labels, distances = graph.index.knn_query(query.point, width, num_threads=1)
+    except RuntimeError:
+        return None
+    near = distances[0]
+    limit = float(near[k - 1])
+    if not limit < near[-1]:
+        return None
+    count = int(near.searchsorted(limit + abs(limit) * 1e-6 + 2 * query.slack, "right"))
+    places = labels[0, :count].view(np.int64)
+    rows, exact = part.rows[places], query.exact(part.matrix.take(places, axis=0))
+    order = np.lexsort((rows, exact))[:k]
+    return Neighbours(rows[order], exact[order].astype(np.float32, copy=False), Plan.GRAPH)
 
 
 def measure(view: View, vector: NDArray[np.float32], rows: Rows, metric: Metric) -> NDArray[np.float32]:

@@ -6,8 +6,8 @@ immutable view. Searches read that reference once and never wait.
 
 from __future__ import annotations
 
-import sys
 import math
+import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
