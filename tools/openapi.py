@@ -59,6 +59,7 @@ _KNOWN: dict[str, Json] = {
     ".google.protobuf.Int32Value": {"type": "integer"},
     ".google.protobuf.StringValue": {"type": "string"},
     ".google.protobuf.FloatValue": {"type": "number"},
+    ".google.protobuf.UInt64Value": {"type": "string", "format": "uint64"},
 }
 _F = FieldDescriptorProto
 _SCALARS: dict[int, Json] = {
@@ -142,7 +143,7 @@ class Document:
             tags[service] = {"name": service, "description": self._schema.comments.get(f".{method.service}", "")}
             for place, binding in enumerate(bindings_of(method)):
                 call = self._operation(binding, service, said, place)
-                paths.setdefault(binding.path, {})[binding.verb.lower()] = call
+                paths.setdefault(_spelled(binding), {})[binding.verb.lower()] = call
         return {
             "openapi": "3.1.0",
             "info": {"title": "Postil", "version": __version__, "description": _paragraphs(ABOUT)},
@@ -185,7 +186,7 @@ class Document:
             field = next(field for field in self._schema.messages[at].field if field.name == step)
             said = self._schema.comments.get(f"{at}.{step}", "")
             at = field.type_name
-        return {"name": name, "in": "path", "required": True, "description": said, "schema": {"type": "string"}}
+        return {"name": _plain(name), "in": "path", "required": True, "description": said, "schema": {"type": "string"}}
 
     def _query(self, message: str, prefix: str, taken: set[str], depth: int) -> Iterator[Json]:
         for field in self._schema.messages[message].field:
@@ -234,11 +235,24 @@ class Document:
 
     def _single(self, field: FieldDescriptorProto) -> Json:
         if field.type_name:
-            return dict(_KNOWN.get(field.type_name) or self._reference(field.type_name))
+            known = _KNOWN.get(field.type_name)
+            return dict(self._reference(field.type_name) if known is None else known)
         single = dict(_SCALARS[field.type])
         if field.options.HasExtension(options_pb2.default_float):
             single["default"] = field.options.Extensions[options_pb2.default_float]
         return single
+
+
+def _spelled(binding: Binding) -> str:
+    """The path with plain names: many tools stumble over dots in them."""
+    path = binding.path
+    for name in binding.captures:
+        path = path.replace(f"{{{name}}}", f"{{{_plain(name)}}}")
+    return path
+
+
+def _plain(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _paragraphs(text: str) -> str:

@@ -210,7 +210,8 @@ def test_the_description_lists_what_is_built_and_nothing_else(server: Server, do
         for binding in bindings_of(method):
             path = re.sub(r"\{[^}]*\}", "no-such-thing", binding.path)
             answer = requests.request(binding.verb, server.http + path, data="{}" if binding.body else None, timeout=30)
-            listed = binding.verb.lower() in document["paths"].get(binding.path, {})
+            spelled = re.sub(r"\{[a-z_]+\.", "{", binding.path)  # names without dots
+            listed = binding.verb.lower() in document["paths"].get(spelled, {})
             assert listed == (answer.status_code != 501), f"{binding.verb} {binding.path}: {answer.text}"
 
 

@@ -121,7 +121,8 @@ def _empty(field: FieldDescriptor) -> Any:
         return {} if _is_map(field) else []
     if field.enum_type is not None and not _is_status_code(field):
         return field.enum_type.values_by_number[0].name
-    return "" if field.type == FieldDescriptor.TYPE_BYTES else field.default_value
+    convert = _SCALARS.get(field.type)
+    return field.default_value if convert is None else convert(field.default_value)
 
 
 def _is_status_code(field: FieldDescriptor) -> bool:
