@@ -14,40 +14,19 @@ from typing import NamedTuple, Protocol, TypeVar
 from google.protobuf.internal import api_implementation
 from starlette.types import ASGIApp
 
-from postil import guards, logs
+from postil import guards, logs, services
 from postil.access import DEFAULT_APP, DEFAULT_USER, Access, Credentials
 from postil.config import Address, Config, ConfigError
 from postil.core import model_parts
-from postil.core.annotation_filters import AnnotationFilters
-from postil.core.annotations import Annotations
-from postil.core.apps import Apps, Users
-from postil.core.codes import StatusCodes
-from postil.core.concept_languages import ConceptLanguages
-from postil.core.concepts import Concepts
-from postil.core.dataset_inputs import DatasetInputs
-from postil.core.dataset_versions import DatasetVersions
-from postil.core.datasets import Datasets
+from postil.core.apps import Apps
 from postil.core.downloads import Downloads
 from postil.core.evaluating import Evaluating
-from postil.core.evaluations import Evaluations
-from postil.core.feedback import Feedbacks
 from postil.core.hosting import Hosting
-from postil.core.inputs import Inputs
 from postil.core.intake import Intake
-from postil.core.keys import Keys
-from postil.core.knowledge_graphs import KnowledgeGraphs
-from postil.core.learning import Learning
 from postil.core.opening import Opening
 from postil.core.processing import Processing
-from postil.core.query_vectors import QueryVectors
 from postil.core.rehosting import rehost
-from postil.core.relations import Relations
-from postil.core.saved_searches import SavedSearches
-from postil.core.search import Searches
-from postil.core.search_calls import SearchCalls
 from postil.core.search_log import SearchLog
-from postil.core.search_quality import Quality
-from postil.core.suggesting import Suggesting
 from postil.core.trouble import failure_of
 from postil.doors.http import gateway as gateways
 from postil.doors.http import routes, site
@@ -55,21 +34,8 @@ from postil.doors.http.gateway import Gateway
 from postil.doors.http.server import HttpDoor
 from postil.doors.rpc import audited, methods
 from postil.doors.rpc import server as rpc
-from postil.doors.rpc.annotations import AnnotationsServicer
-from postil.doors.rpc.apps import AppsServicer, UsersServicer
-from postil.doors.rpc.concepts import ConceptsServicer
-from postil.doors.rpc.datasets import DatasetsServicer
 from postil.doors.rpc.dispatcher import Dispatcher
-from postil.doors.rpc.evaluations import EvaluationsServicer
-from postil.doors.rpc.feedback import FeedbackServicer
-from postil.doors.rpc.inputs import InputsServicer
-from postil.doors.rpc.keys import KeysServicer
 from postil.doors.rpc.limits import Limits, Rates
-from postil.doors.rpc.models import ModelsServicer
-from postil.doors.rpc.searches import SearchesServicer
-from postil.doors.rpc.status_codes import StatusCodesServicer
-from postil.doors.rpc.suggestions import SuggestionsServicer
-from postil.doors.rpc.workflows import WorkflowsServicer
 from postil.embed.onnx_model import UserModel
 from postil.embed.packaged import Unusable
 from postil.embed.registry import ModelRegistry
@@ -82,6 +48,7 @@ from postil.media.decoders import Budget, Decoders
 from postil.media.fetch import Fetcher
 from postil.media.thumbnails import Thumbnails
 from postil.metrics import Metrics
+from postil.services import Rooms
 from postil.store import layout
 from postil.store.base import Corrupt, WriteFailed
 from postil.store.blobs import FileBlobs
@@ -214,46 +181,28 @@ class App:
         apps = Apps(store)
         apps.resolve(DEFAULT_USER, DEFAULT_APP, create=True)
         access = Access(apps, credentials)
-        query_vectors = QueryVectors(embedders, downloads, opening)
         search_log = own(SearchLog(store, config.search_log_days, self.metrics.searches_dropped.inc))
-        learning = Learning(store)
         models = model_parts.build(store, embedders, downloads, opening, delete_all=config.delete_all)
         own(models.outputs), own(models.inputs), own(models.training)
-        searches = Searches(store, index, catalogs, query_vectors, self._count_walk, search_log, learning, models.shelf)
-        saved = SavedSearches(store)
-        feedbacks = Feedbacks(store, search_log, models.outputs, searches.trail, learning, models.models)
         evaluating = own(Evaluating(store))
-        room = partial(index.wait_below, _PRESSURE)
-        servicers = [
-            AnnotationsServicer(Annotations(store, embedders, hosting, opening)),
-            AppsServicer(apps, access),
-            ConceptsServicer(Concepts(store), ConceptLanguages(store), Relations(store), KnowledgeGraphs(store)),
-            DatasetsServicer(Datasets(store), DatasetInputs(store, searches), DatasetVersions(store, searches)),
-            EvaluationsServicer(Evaluations(store, evaluating.wake)),
-            FeedbackServicer(feedbacks, Quality(store, index, learning)),
-            InputsServicer(Inputs(store, intake, processing.wake, room, delete_all=config.delete_all)),
-            KeysServicer(Keys(store, store.key_stamp, methods.table())),
-            ModelsServicer(models.models, models.predicting, models.own, models.versions),
-            SearchesServicer(SearchCalls(searches, saved, search_log), saved, AnnotationFilters(store)),
-            StatusCodesServicer(StatusCodes()),
-            SuggestionsServicer(Suggesting(store)),
-            UsersServicer(Users(store)),
-            WorkflowsServicer(models.workflows, models.results),
-        ]
+        rooms = Rooms(
+            *(store, index, catalogs, embedders, hosting, opening, downloads, intake, search_log, models),
+            wake=processing.wake,
+            evaluate=evaluating.wake,
+            room=partial(index.wait_below, _PRESSURE),
+            observe=self._count_walk,
+            apps=apps,
+            access=access,
+            methods=methods.table(),
+            delete_all=config.delete_all,
+        )
         limits = Limits(config.max_calls, config.max_inflight_mb << 20)
         self._gauges(store, index, limits)
         # Beside the first calls, not before them: a server that was killed must answer again at once.
-        self._afterwards += [
-            processing.start,
-            search_log.start,
-            models.outputs.start,
-            models.training.start,
-            evaluating.start,
-            embedders.warm,
-        ]
-        table = methods.table()
-        handlers, rates = rpc.handlers(servicers, table), Rates(config.rate_limit)
-        return Dispatcher(table, handlers, access, limits, self.metrics, self._trouble, self._note(), rates)
+        begins = (processing, search_log, models.outputs, models.training, evaluating)
+        self._afterwards += [*(one.start for one in begins), embedders.warm]
+        handlers, rates = rpc.handlers(services.servicers(rooms), rooms.methods), Rates(config.rate_limit)
+        return Dispatcher(rooms.methods, handlers, access, limits, self.metrics, self._trouble, self._note(), rates)
 
     def _gateway(self) -> Gateway:
         config = self._config

@@ -13,9 +13,11 @@ import click
 from postil_client import Client
 
 Command = Callable[..., Any]
+Options = Callable[[Command], Command]
+Connect = Callable[[dict[str, Any]], Client]
 
 
-def build(server_options: Callable[[Command], Command], connect: Callable[[dict[str, Any]], Client]) -> click.Group:
+def build(server_options: Options, connect: Connect) -> click.Group:
     """The group of commands.
 
     Args:
@@ -27,6 +29,12 @@ def build(server_options: Callable[[Command], Command], connect: Callable[[dict[
     def models() -> None:
         """Judge trained models, and see what to label for them."""
 
+    for add in (_evaluate, _suggest, _label_errors):
+        add(models, server_options, connect)
+    return models
+
+
+def _evaluate(models: click.Group, server_options: Options, connect: Connect) -> None:
     @models.command()
     @server_options
     @click.argument("model")
@@ -40,6 +48,8 @@ def build(server_options: Callable[[Command], Command], connect: Callable[[dict[
         with connect(server) as client:
             sys.exit(work().evaluate(client, model, version, folds, png))
 
+
+def _suggest(models: click.Group, server_options: Options, connect: Connect) -> None:
     @models.command()
     @server_options
     @click.argument("concepts", nargs=-1, required=True)
@@ -50,6 +60,8 @@ def build(server_options: Callable[[Command], Command], connect: Callable[[dict[
         with connect(server) as client:
             sys.exit(work().suggest(client, concepts, count, exclusive=exclusive))
 
+
+def _label_errors(models: click.Group, server_options: Options, connect: Connect) -> None:
     @models.command("label-errors")
     @server_options
     @click.argument("concepts", nargs=-1, required=True)
@@ -59,8 +71,6 @@ def build(server_options: Callable[[Command], Command], connect: Callable[[dict[
         """Print the labels of these CONCEPTS that are likely wrong."""
         with connect(server) as client:
             sys.exit(work().label_errors(client, concepts, count, exclusive=exclusive))
-
-    return models
 
 
 def work() -> ModuleType:
