@@ -32,7 +32,7 @@ def test_random_searches_of_random_apps_equal_a_naive_scan(seed: int) -> None:
     assert plans[Plan.GATHER.value]
 
 
-@pytest.mark.parametrize("seed", [9])
+@pytest.mark.parametrize("seed", [9, 11660])  # the second once cut a page of the farthest short
 def test_random_searches_by_graphs_equal_a_naive_scan(seed: int) -> None:
     plans: Counter[str] = Counter()
     assert run(60, seed, plans, graphs=True) == ""

@@ -98,7 +98,7 @@ class Nearness:
         self.observe(found.plan)
         values = self._scored(found.distances)
         order = np.lexsort((found.rows, -values))[:k]
-        return Near(found.rows[order], values[order], complete=len(values) < wanted or len(values) <= len(order) < k)
+        return Near(found.rows[order], values[order], complete=len(values) <= k if self._reverse else len(values) < k)
 
 
 class Average:
