@@ -1,12 +1,14 @@
-"""Every search of the published page on ranks, by programs for the published Python and Node clients.
+"""Every search of the published page on ranks: programs for the published Python and Node clients, curl and fetch.
 
-Each runs in its own environment and process; only the channel is changed.
+Each runs in its own environment and process; only the channel, or the host and the placeholders, are changed.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from postil.v1.concept_pb2 import ConceptLanguage
 from postil.v1.concept_service_pb2 import PostConceptLanguagesRequest
@@ -95,3 +98,68 @@ def test_node(world: tuple[Server, str, Path]) -> None:
     node = shutil.which("node") or missing("node", "install nodejs")
     modules = published_client("node/nodejs-grpc-*") / "node_modules"
     check(run(node, PROGRAMS / "rank_seed.js", server.grpc, url, file, "cat", NODE_PATH=str(modules)))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cat as a JPEG that fits on a command line: the curl sample puts its base64 text there."""
+    file = tmp_path_factory.mktemp("small") / "image.jpeg"
+    Image.open(io.BytesIO(photo("chelsea.png"))).resize((300, 200)).save(file, quality=90)
+    return file
+
+
+def samples(name: str, marker: str) -> dict[str, str]:
+    """The samples of a file by name, each below a line that names it."""
+    _, *parts = re.split(rf"^{marker} --- (\w+)\n", (PROGRAMS / name).read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def filled(sample: str, world: tuple[Server, str, Path], small: Path) -> str:
+    server, url, _ = world
+    places = {
+        "https://api.clarifai.com": server.http,
+        "{YOUR_USER_ID}": "me",
+        "{YOUR_APP_ID}": "main",
+        "{YOUR_IMAGE_URL}": url,
+        "/home/user/image.jpeg": str(small),
+        "{input_id}": "cat",
+    }
+    for place, value in places.items():
+        sample = sample.replace(place, value)
+    return sample
+
+
+CURL = samples("rank_seed_curl.sh", "#")
+FETCH = samples("rank_seed_fetch.js", "//")
+
+
+def test_that_no_sample_is_left_out() -> None:
+    names = ["concept", "custom", "cat_not_dog", "japanese", "url", "bytes", "input", "input_id"]
+    assert list(CURL) == list(FETCH) == names
+
+
+@pytest.mark.parametrize("name", CURL)
+def test_curl(world: tuple[Server, str, Path], small: Path, name: str) -> None:
+    if not shutil.which("curl"):
+        missing("curl", "apt-get install -y curl")
+    quiet = filled(CURL[name], world, small).replace("curl -X", "curl -s -X")
+    check_answer(name, run("bash", "-c", quiet))
+
+
+@pytest.mark.parametrize("name", FETCH)
+def test_fetch(world: tuple[Server, str, Path], small: Path, name: str) -> None:
+    node = shutil.which("node") or missing("node", "install nodejs")
+    check_answer(name, run(node, "-e", filled(FETCH[name], world, small)))
+
+
+def check_answer(name: str, answer: dict[str, Any]) -> None:
+    """What curl and fetch have to be told."""
+    assert answer["status"]["code"] == StatusCode.SUCCESS, answer["status"]
+    first = {"concept": "astronaut", "custom": "astronaut", "japanese": "rocket"}
+    found = [(hit["input"]["id"], hit["score"]) for hit in answer["hits"]]
+    assert found[0][0] == first.get(name, "cat")
+    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+    assert all(0 <= score <= 1 for _, score in found)
+    if name in ("url", "input", "input_id"):
+        assert found[0][1] > 0.999
+        assert found[-1][1] < 0.95, "the other pictures are further away"
