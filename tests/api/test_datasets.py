@@ -290,7 +290,9 @@ BAD: dict[str, tuple[str, Any, int, str]] = {
     ),
     "a version of predictions": (
         "PostDatasetVersions",
-        pb.PostDatasetVersionsRequest(dataset_id="train", dataset_versions=[DatasetVersion(model_predict_config=ModelPredictConfig())]),
+        pb.PostDatasetVersionsRequest(
+            dataset_id="train", dataset_versions=[DatasetVersion(model_predict_config=ModelPredictConfig())]
+        ),
         StatusCode.CONN_INVALID_REQUEST,
         "model_predict_config",
     ),

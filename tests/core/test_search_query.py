@@ -133,7 +133,7 @@ def metadata() -> Data:
         (Search(save=True), "save"),
         (Search(query=Query(ands=[And()])), "ands"),
         (
-            Search(query=Query(filters=[Filter(), Filter(input=Input(dataset_ids=["d"]))])),
+            Search(query=Query(filters=[Filter(), Filter(input=Input(created_at=Timestamp(seconds=1)))])),
             "filters[1].input",
         ),
         (Search(query=Query(filters=[Filter(annotation=Annotation(data=vector(1)))])), "annotation.data.embeddings"),
@@ -151,7 +151,7 @@ def metadata() -> Data:
         (ranked(by(text_at("http://example.org"))), "text.url"),
         (ranked(by(empty_medium("video"))), "data.video"),
         (ranked(by(metadata())), "data.metadata"),
-        (ranked(Rank(annotation=Annotation(model_version_id="m"))), "annotation.model_version_id"),
+        (ranked(Rank(annotation=Annotation(model_version_id="m"))), "nothing to rank by"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_name(search: Search, named: str) -> None:

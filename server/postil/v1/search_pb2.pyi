@@ -369,8 +369,9 @@ class Filter(google.protobuf.message.Message):
 
     @property
     def input(self) -> postil.v1.input_pb2.Input:
-        """Its input is any of these: id, status.code, data.image, video, audio or text (of that medium, send it empty), or
-        data.concepts, metadata or geo of the input itself. Datasets are not built yet: SEARCH_INVALID_REQUEST.
+        """Its input is any of these: id, status.code, in any of dataset_ids (one that is not there: SEARCH_INVALID_REQUEST),
+        data.image, video, audio or text (of that medium, send it empty), or data.concepts, metadata or geo of the input
+        itself.
         """
 
     @property
