@@ -224,7 +224,7 @@ def test_the_general_model_is_described(call: Call, app: UserAppIDSet) -> None:
     full = call("GetModelOutputInfo", GetModelRequest(user_app_id=app, model_id=GENERAL)).model
     assert plain.model_version.active_concept_count == len(full.output_info.data.concepts) > 1000
     found = call("PostModelsSearches", _search(app, "general-*-*")).models
-    assert [model.id for model in found] == ["general-image-embedding", "general-text-embedding", GENERAL]
+    assert [model.id for model in found] == [GENERAL, "general-image-embedding", "general-text-embedding"]
 
 
 def test_models_are_found_by_the_names_that_older_clients_know(call: Call, app: UserAppIDSet) -> None:
@@ -234,6 +234,7 @@ def test_models_are_found_by_the_names_that_older_clients_know(call: Call, app: 
         return list(call("PostModelsSearches", request).models)
 
     assert [(model.id, model.name) for model in found("general-v1.3", "concept")] == [(GENERAL, "general-v1.3")]
+    assert next(model.id for model in found("general-v1.3")) == GENERAL, "some clients take the first of a name"
     assert [model.id for model in found("general-v1.3", "embed")] == ["general-image-embedding"]
     (face,) = found("face", "facedetect")
     assert (face.name, face.model_version.status.code) == ("face", StatusCode.MODEL_DOES_NOT_EXIST)

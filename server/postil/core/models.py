@@ -95,7 +95,7 @@ class Models:
         return SingleModelVersionResponse(status=_ok(), model_version=model.model_version)
 
     def search(self, call: Call, request: PostModelsSearchesRequest) -> MultiModelResponse:
-        """Models whose name or id matches `model_query.name`: the app's own, then the public ones.
+        """Models whose name or id matches `model_query.name`: those that predict concepts first, of them the app's own.
 
         A name that a public model had counts, too, and finds those that are known by name only.
         """

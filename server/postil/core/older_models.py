@@ -85,8 +85,13 @@ def kind(model_id: str, model_type_id: str) -> str:
 
 
 def matching(models: Iterable[Model], name: str, wanted: str) -> Sequence[Model]:
-    """The models of a kind ("" any), each under the name it had where that is what is asked for."""
-    return [_named(model, name) for model in models if wanted in {"", kind(model.id, model.model_type_id)}]
+    """The models of a kind ("" any), each under the name it had where that is what is asked for.
+
+    What predicts concepts comes first: the JavaScript client predicts with the first model of a name.
+    """
+    found = [(kind(model.id, model.model_type_id), model) for model in models]
+    found.sort(key=lambda pair: pair[0] != DEFAULT_KIND)
+    return [_named(model, name) for known, model in found if wanted in {"", known}]
 
 
 def _named(model: Model, asked: str) -> Model:
