@@ -142,15 +142,26 @@ class Attacker:
         if verb == "GET":
             body = b""
         try:
-            self._http.request(verb, path, body, {"Content-Type": "application/json"})
-            answer = self._http.getresponse()
-            content = answer.read()
+            answer, content = self._send(verb, path, body)
         except (http.client.HTTPException, OSError) as error:
             self._http.close()
             return f"{verb} {path}: {type(error).__name__}: {error}"
         if answer.getheader("connection") == "close":
             self._http.close()
         return self._judge_json(f"{verb} {path}", answer.status, content)
+
+    def _send(self, verb: str, path: str, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+        """The answer; once more over a new connection where the server has closed an idle one meanwhile."""
+        for last in (False, True):
+            try:
+                self._http.request(verb, path, body, {"Content-Type": "application/json"})
+                answer = self._http.getresponse()
+                return answer, answer.read()
+            except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):
+                self._http.close()
+                if last:
+                    raise
+        raise AssertionError
 
     def _judge_json(self, what: str, number: int, content: bytes) -> str:
         if number in {404, 405, 413, 429, 501}:

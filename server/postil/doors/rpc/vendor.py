@@ -15,28 +15,10 @@ from postil.doors.rpc.methods import FILES, Method
 PACKAGE = "clarifai.api"
 SERVICE = f"{PACKAGE}.V2"
 
-# The nouns whose RPCs the vendor's service has too, under the same names.
-NOUNS = (
-    "Annotations",
-    "Apps",
-    "Concepts",
-    "Evaluations",
-    "Datasets",
-    "Feedback",
-    "Inputs",
-    "Keys",
-    "Models",
-    "Searches",
-    "StatusCodes",
-    "Users",
-    "Workflows",
-)
-
 
 def table(methods: Mapping[str, Method]) -> dict[str, Method]:
     """The vendor's path on the wire -> our method."""
-    mirrored = [method for method in methods.values() if method.service.rpartition(".")[2] in NOUNS]
-    return {f"/{SERVICE}/{method.name}": method for method in mirrored}
+    return {f"/{SERVICE}/{method.name}": method for method in methods.values()}
 
 
 def file(methods: Mapping[str, Method]) -> FileDescriptorProto:
