@@ -81,8 +81,8 @@ def test_status_codes_under_both_names(call: Callable[..., Any]) -> None:
 
 
 def test_an_rpc_that_nobody_has(server: Server) -> None:
+    invoke: grpc.UnaryUnaryMultiCallable[bytes, bytes] = server.channel.unary_unary("/clarifai.api.V2/PostNonsense")
     with pytest.raises(grpc.RpcError) as caught:
-        invoke: grpc.UnaryUnaryMultiCallable[bytes, bytes] = server.channel.unary_unary("/clarifai.api.V2/PostNonsense")
         invoke(b"", timeout=30)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
