@@ -100,6 +100,9 @@ class Feed:
         wanted = np.array(rows, np.int64)
         return Vectors(space, wanted, self.matrix[wanted - 1])
 
+    def damaged_vectors(self, _: int, __: list[int]) -> set[int]:
+        return set()
+
     def scan_vectors(self, space: int, after: int, limit: int) -> Vectors:
         rows = np.arange(after + 1, min(self.count, after + limit) + 1)
         return Vectors(space, rows, self.matrix[rows - 1])

@@ -74,3 +74,20 @@ def test_javascript_2_9_1(server: Server, pictures: Path) -> None:
     node = shutil.which("node") or missing("node", "apt-get install -y nodejs (brew install node)")
     home = published_client("node/clarifai-*")
     check(run(node, PROGRAMS / "train_2_9_1.js", home, server.http, pictures))
+
+
+def test_sdk_12(server: Server, pictures: Path) -> None:
+    python = published_client("venvs/clarifai-12.*") / "bin/python"
+    report = run(python, PROGRAMS / "train_sdk_12.py", f"http://{server.grpc}", pictures, CLARIFAI_PAT="any-word")
+    assert report["states"][0] in {
+        StatusCode.MODEL_QUEUED_FOR_TRAINING,
+        StatusCode.MODEL_TRAINING,
+        StatusCode.MODEL_TRAINED,
+    }
+    assert report["states"][1] == StatusCode.MODEL_TRAINED
+    assert report["params"]["train_params"] == {"include_pending": False}
+    assert report["said"] == SAID
+    assert report["first"] == ["my chelsea"]
+    assert report["rank"][0] == "chelsea"
+    assert set(report["rank"]) == set(SAID)
+    assert (report["versions"], report["models"]) == ([True], ["mine"])

@@ -182,7 +182,7 @@ class App:
         apps.resolve(DEFAULT_USER, DEFAULT_APP, create=True)
         access = Access(apps, credentials)
         search_log = own(SearchLog(store, config.search_log_days, self.metrics.searches_dropped.inc))
-        models = model_parts.build(store, embedders, downloads, opening, delete_all=config.delete_all)
+        models = model_parts.build(store, index, embedders, downloads, opening, delete_all=config.delete_all)
         own(models.outputs), own(models.inputs), own(models.training)
         evaluating = own(Evaluating(store))
         rooms = Rooms(

@@ -24,7 +24,7 @@ from postil.v1.status_code_pb2 import StatusCode
 Call = Callable[..., Any]
 Vectors = NDArray[np.float32]
 
-WAIT_S = 120.0
+WAIT_S = 600.0
 BUSY = (StatusCode.MODEL_QUEUED_FOR_TRAINING, StatusCode.MODEL_TRAINING)
 
 

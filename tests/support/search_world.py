@@ -56,6 +56,7 @@ class ExactSpace:
         metric: Metric = Metric.EUCLIDEAN,
         exact: bool = False,
         allow: BitMap | None = None,
+        standing: bool = False,
     ) -> Neighbours:
         rows = np.array(sorted(row for row in self.held if allow is None or row in allow), dtype=np.int64)
         if not len(rows):

@@ -9,11 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
 LARGE = 1 << 28  # multiplications in one product, from which on more threads are worth it
 
+_libraries = cache(ThreadpoolController)  # looking for them takes milliseconds
 _gate = threading.Lock()
 _users = 0
 _limit: object = None
@@ -29,7 +31,7 @@ def threads_for(multiplications: int) -> Iterator[None]:
     with _gate:
         _users += 1
         if _users == 1:
-            _limit = ThreadpoolController().limit(limits=1, user_api="blas")
+            _limit = _libraries().limit(limits=1, user_api="blas")
     try:
         yield
     finally:

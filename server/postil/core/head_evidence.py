@@ -1,7 +1,8 @@
 """What a trained head says of inputs, as evidence for ranks: its weight vector is a query against the index.
 
 The score of a head for itself is the sigmoid of w·x + b, which grows with w·x; among vectors of one length the nearest
-to w come first, so that a rank by it is a walk like any other. Heads that exclude each other share one softmax. Its
+to w come first, so that a rank by it is a search like any other; a head asks the same until it is trained again, so it
+is a standing query of the index, which keeps what it finds. Heads that exclude each other share one softmax. Its
 score is no function of one product, but it is bounded by one: with m others, the mean of their margins below,
 
     p = 1 / (1 + Σ exp(z_other - z))  ≤  1 / (1 + m exp(mean(z_other) - z))        (Jensen's inequality)
@@ -22,13 +23,14 @@ from postil.core.evidence import Doubles, Near, Rows
 from postil.core.head_shelf import PlacedHead
 from postil.index.base import Plan, SpaceIndex
 from postil.index.rowsets import rows_of
+from postil.store.base import SpaceRecord, StoredHeads
 
 _GROWTH = 4
 _PIECE = 4096  # vectors multiplied at a time
 _SMALL = 2048  # so few are scanned at once
-# A weight vector points where no data lie, and a graph finds the nearest to it only when it looks widely: recall@10 of
-# 0.3 to 0.6 at 40 candidates, of 0.95 and more at 320 (clouds of 256 numbers, heads of 25 clouds each).
-_WIDE = 640
+_PREPARED = 100  # concepts of a version that are prepared; ranks by others prepare themselves
+_SEGMENTS = 64  # the same, of the segments of a space
+_FIRST = 640  # candidates of a softmax that are looked at first, in the order of their bound
 _ROUNDING = 1e-5  # of products in float32, as seen in a score
 
 
@@ -59,9 +61,9 @@ class LinearHead:
         return self._scored(self._index.measure(self._query, anchors))
 
     def best(self, k: int, allow: BitMap | None) -> Near:
-        wanted = max(k + 1, _WIDE)  # one more than asked tells whether others score as the last does
+        wanted = k + 1  # one more than asked tells whether others score as the last does
         while True:
-            found = self._index.search(self._query, wanted, exact=self._exact, allow=allow)
+            found = self._index.search(self._query, wanted, exact=self._exact, allow=allow, standing=True)
             self._observe(found.plan)
             values = self._scored(found.distances)
             order = np.lexsort((found.rows, -values))
@@ -70,6 +72,10 @@ class LinearHead:
             if complete or values[order[-1]] < values[order[k - 1]]:
                 return Near(found.rows[order[:k]], values[order[:k]], complete and len(order) <= k)
             wanted *= _GROWTH
+
+    def prepare(self) -> bool:
+        """Has the index look once more; False when it has seen everything."""
+        return self._index.search(self._query, 1, standing=True).plan is Plan.GRAPH
 
     def _scored(self, distances: NDArray[np.float32]) -> Doubles:
         cosines = 1.0 - distances.astype(np.float64) / 2.0
@@ -110,9 +116,9 @@ class ScannedHead:
 
     def best(self, k: int, allow: BitMap | None) -> Near:
         size = len(self._index) if allow is None else len(allow)
-        wanted = max(_GROWTH * k, _WIDE)
+        wanted = max(_GROWTH * k, _FIRST)
         while self._bounded and size > _SMALL and wanted * _GROWTH < size:
-            found = self._index.search(self._lead, wanted, allow=allow)
+            found = self._index.search(self._lead, wanted, allow=allow, standing=True)
             self._observe(found.plan)
             anchors = np.sort(found.rows)
             values = self.scores(anchors)
@@ -121,6 +127,10 @@ class ScannedHead:
                 return Near(anchors[order[:k]], values[order[:k]], complete=False)
             wanted *= _GROWTH
         return self._scan(k, rows_of(self._index.live_rows() if allow is None else allow))
+
+    def prepare(self) -> bool:
+        """As of `LinearHead`."""
+        return self._bounded and self._index.search(self._lead, 1, standing=True).plan is Plan.GRAPH
 
     def _bound(self, distance: float) -> float:
         """What nothing farther than this from the lead exceeds."""
@@ -144,6 +154,16 @@ class ScannedHead:
         else:
             values = _sigmoid(vectors.astype(np.float64) @ self._weights[place] + self._biases[place])
         return _rounded(1.0 - values if self._flip else values)
+
+
+def prepare(index: SpaceIndex, heads: StoredHeads, space: SpaceRecord, stop: Callable[[], bool]) -> None:
+    """Has the index find what ranks by these heads will ask for, so that the first of them does not wait for it. The
+    heads may be fresh ones that nobody else knows yet; `stop` is asked before each."""
+    for place in range(min(len(heads.biases), _PREPARED)):
+        made = evidence(index, PlacedHead(heads, place, space), flip=False, exact=False, observe=lambda _: None)
+        for _ in range(_SEGMENTS):
+            if stop() or not made.prepare():
+                break
 
 
 def evidence(

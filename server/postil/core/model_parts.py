@@ -20,6 +20,7 @@ from postil.core.training import Training
 from postil.core.workflow_results import WorkflowResults
 from postil.core.workflows import Workflows
 from postil.embed.base import Embedders
+from postil.index.base import Indexes
 from postil.store.base import Store
 
 
@@ -39,7 +40,13 @@ class ModelParts(NamedTuple):
 
 
 def build(
-    store: Store, embedders: Embedders, downloads: Downloads, opening: Opening, *, delete_all: bool = False
+    store: Store,
+    indexes: Indexes,
+    embedders: Embedders,
+    downloads: Downloads,
+    opening: Opening,
+    *,
+    delete_all: bool = False,
 ) -> ModelParts:
     """All of it; nothing runs yet."""
     public, outputs, shelf = PublicModels(embedders), OutputLog(store), HeadShelf(store)
@@ -47,7 +54,7 @@ def build(
     runnables = Runnables(OwnRunning(store, embedders, shelf), public)
     predicting = Predicting(runnables, inputs, outputs)
     workflows = Workflows(store, runnables)
-    training = Training(store, embedders)
+    training = Training(store, embedders, indexes)
     return ModelParts(
         models=Models(store, public),
         own=OwnModels(store, public, delete_all=delete_all),

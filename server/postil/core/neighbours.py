@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from postil.core import blas
+
 Matrix = NDArray[np.float32]
 
 NEIGHBOURS = 20  # that are asked, when nobody says how many
@@ -40,7 +42,9 @@ def nearest(vectors: Matrix, queries: Matrix, k: int, *, without_self: bool = Fa
     lengths = np.einsum("ij,ij->i", vectors, vectors)
     for begin in range(0, len(queries) if k > 0 else 0, _CHUNK):
         asked = queries[begin : begin + _CHUNK]
-        found = lengths - 2.0 * (asked @ vectors.T) + np.einsum("ij,ij->i", asked, asked)[:, None]
+        with blas.threads_for(asked.size * len(vectors)):
+            found = asked @ vectors.T
+        found = lengths - 2.0 * found + np.einsum("ij,ij->i", asked, asked)[:, None]
         if without_self:
             found[np.arange(len(asked)), np.arange(begin, begin + len(asked))] = np.inf
         some = np.sort(np.argpartition(found, k - 1, axis=1)[:, :k], axis=1)

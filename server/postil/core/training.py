@@ -15,18 +15,21 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from postil.core import heads, own_versions, statuses, training_data
+from postil.core import head_evidence, heads, own_versions, statuses, training_data
 from postil.core.heads import Heads, Stopped
 from postil.core.training_data import Lesson
 from postil.embed.base import Embedders
 from postil.errors import Failure
+from postil.index.base import Indexes
 from postil.store.base import Examples, Missing, Store, StoredHeads, Transaction, VersionRecord
 from postil.v1.model_pb2 import Model, ModelVersion
 from postil.v1.status_code_pb2 import StatusCode
 
 _LOOK_AGAIN_SECONDS = 30.0
 _TELL_SECONDS = 0.5  # between looks at the row: whether the training is still wanted, how far it is
-_NICENESS = 10  # searches go first where the system lets a thread step back
+# Searches go first where the system lets a thread step back; on Linux 3 leaves it a third of a core beside one thread
+# that is always busy and a tenth beside four of them, 10 a tenth and next to nothing.
+_NICENESS = 3
 
 _WAITING = (StatusCode.MODEL_QUEUED_FOR_TRAINING, StatusCode.MODEL_TRAINING)
 _log = logging.getLogger(__name__)
@@ -38,10 +41,12 @@ class Training:
     Args:
         store: Where versions wait, and what they learn from is.
         embedders: Whose vectors they may name.
+        indexes: Where ranks by what was learned will look.
     """
 
-    def __init__(self, store: Store, embedders: Embedders) -> None:
+    def __init__(self, store: Store, embedders: Embedders, indexes: Indexes) -> None:
         self._store = store
+        self._indexes = indexes
         self._embedders = embedders
         self._work = threading.Event()
         self._stopping = threading.Event()
@@ -112,6 +117,10 @@ class Training:
         lesson = training_data.lesson(queries, app, task, training_data.table(queries, app, task, labels), watch)
         watch.tell(0.1)
         made = fit(lesson, exclusive=task.exclusive, seed=task.seed, progress=watch.fitting, stop=watch)
+        index = self._indexes.space(lesson.space.row)
+        if index is not None:
+            stored = StoredHeads(lesson.space.row, made.weights, made.biases, made.exclusive)
+            head_evidence.prepare(index, stored, lesson.space, watch)
         examples = Examples(lesson.space.row, sequence, task.seed, *lesson.table)
         self._store.write(lambda tx: _finish(tx, version, task.concepts, examples, made))
 

@@ -31,6 +31,7 @@ class Plan(Enum):
     """Which way a search went; visible in debug output, counted in metrics, asserted by tests (law 3)."""
 
     GRAPH = "graph"  # HNSW segments plus the exact tail
+    KEPT = "kept"  # what the segments keep for a standing query, plus the exact tail
     SCAN = "scan"  # every live vector
     GATHER = "gather"  # exactly the allowed vectors
     EMPTY = "empty"  # nothing to search
@@ -55,8 +56,10 @@ class SpaceIndex(Protocol):
         metric: Metric = Metric.EUCLIDEAN,
         exact: bool = False,
         allow: BitMap | None = None,
+        standing: bool = False,
     ) -> Neighbours:
-        """`query` is float32 [dim]. `exact` forces a scan. `allow` limits the answer to these rows.
+        """`query` is float32 [dim]. `exact` forces a scan. `allow` limits the answer to these rows. A `standing` query
+        will be asked again, so that it pays to keep what it finds.
         Fewer than k rows come back only when fewer are live and allowed."""
         ...
 

@@ -89,6 +89,11 @@ class Query:
             self.slack = _DOT_ERROR * (spread.high + square) + _TINY
 
     @property
+    def key(self) -> bytes:
+        """What tells it from other queries."""
+        return self.point.tobytes() + (b"c" if self.cosine else b"")
+
+    @property
     def graph_usable(self) -> bool:
         """A squared-Euclidean graph over these vectors orders by this metric."""
         return not self.wide and (not self.cosine or self.unit)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from postil.index.distance import Floats, Matrix, Spread, squares
+from postil.index.standing import Standing
 
 if TYPE_CHECKING:
     import hnswlib
@@ -117,7 +118,7 @@ class Segment:
         graph: Over `matrix`, or None.
     """
 
-    __slots__ = ("graph", "lengths", "matrix", "name", "rows", "spread")
+    __slots__ = ("graph", "lengths", "matrix", "name", "rows", "spread", "standing")
 
     def __init__(self, name: str, rows: Rows, matrix: Matrix, lengths: Floats, graph: Graph | None) -> None:
         self.name = name
@@ -126,6 +127,7 @@ class Segment:
         self.lengths = lengths
         self.graph = graph
         self.spread = Spread.of(lengths)
+        self.standing = Standing()
 
     def part(self, dead: BitMap | None = None) -> Part:
         """All rows, less the dead places."""

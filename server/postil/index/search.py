@@ -16,10 +16,13 @@ from pyroaring import BitMap
 from postil.index import planner
 from postil.index.base import Metric, Neighbours, Plan
 from postil.index.distance import Query, Spread
-from postil.index.part import Graph, Part, Places, Rows, members
+from postil.index.part import Graph, Part, Places, Rows, Segment, members
+from postil.index.standing import Nearest
 
 # Vectors are gathered and measured this many numbers at a time, so that a large answer costs no large memory.
 _CHUNK = 1 << 20
+# Candidates that a graph is asked for, at least, for a standing query of which nothing is kept yet.
+_WIDE = 1200
 
 
 class View(NamedTuple):
@@ -57,19 +60,30 @@ class _Found(NamedTuple):
 
 
 def run(
-    view: View, vector: NDArray[np.float32], k: int, metric: Metric, *, exact: bool, allow: BitMap | None
+    view: View,
+    vector: NDArray[np.float32],
+    k: int,
+    metric: Metric,
+    *,
+    exact: bool,
+    allow: BitMap | None,
+    standing: bool = False,
 ) -> Neighbours:
     """See `SpaceIndex.search`."""
     query = Query(vector, metric, view.spread, view.deviation)
     allowed = None if allow is None else len(allow)
     choice = planner.choose(view.shape, k, exact=exact, graph_usable=query.graph_usable, allowed=allowed)
     if choice.plan is Plan.GRAPH:
-        quick = _quick(view.parts[0], query, k, choice.width) if allow is None and len(view.parts) == 1 else None
+        alone = allow is None and len(view.parts) == 1 and not standing
+        quick = _quick(view.parts[0], query, k, choice.width) if alone else None
         if quick is not None:
             return quick
-        found = _walk(view, query, k, choice.width, allow)
+        kept = _keep(view.parts, query) if standing else {}
+        whole = standing and len(kept) == view.shape.graphs
+        width = choice.width if whole or not standing else max(choice.width, _WIDE)
+        found = _walk(view, query, k, width, allow, kept)
         if found is not None:
-            return _answer(query, found, k, Plan.GRAPH)
+            return _answer(query, found, k, Plan.KEPT if whole else Plan.GRAPH)
         choice = planner.exact_choice(view.shape, allowed)
     if choice.plan is Plan.EMPTY:
         return Neighbours(np.empty(0, np.int64), np.empty(0, np.float32), Plan.EMPTY)
@@ -110,7 +124,26 @@ def measure(view: View, vector: NDArray[np.float32], rows: Rows, metric: Metric)
     return out
 
 
-def _walk(view: View, query: Query, k: int, width: int, allow: BitMap | None) -> list[_Found] | None:
+def _keep(parts: tuple[Part, ...], query: Query) -> dict[int, Nearest]:
+    """What is kept for a standing query, by place of the part. One segment at most is compared with, so that no search
+    takes long; the others are walked widely until their turn comes."""
+    found: dict[int, Nearest] = {}
+    fresh = False
+    for place, part in enumerate(parts):
+        if part.graph is None or not isinstance(part.source, Segment):
+            continue
+        near = part.source.standing.get(query)
+        if near is None and not fresh:
+            near = part.source.standing.keep(query, query.approximate(part.matrix, part.lengths))
+            fresh = True
+        if near is not None:
+            found[place] = near
+    return found
+
+
+def _walk(
+    view: View, query: Query, k: int, width: int, allow: BitMap | None, kept: dict[int, Nearest]
+) -> list[_Found] | None:
     """Candidates from the graphs and the exact parts, or None when they may miss an answer.
 
     Where dead or forbidden rows crowd out the rest, one wider walk is tried as long as it is cheaper than the exact
@@ -118,7 +151,7 @@ def _walk(view: View, query: Query, k: int, width: int, allow: BitMap | None) ->
     """
     allowed = None if allow is None else len(allow)
     while True:
-        found = [_walk_part(part, query, width, allow) for part in view.parts]
+        found = [_walk_part(part, query, width, allow, kept.get(place)) for place, part in enumerate(view.parts)]
         if _complete(found, min(k, view.shape.live)):
             return found
         width *= 4
@@ -126,13 +159,15 @@ def _walk(view: View, query: Query, k: int, width: int, allow: BitMap | None) ->
             return None
 
 
-def _walk_part(part: Part, query: Query, width: int, allow: BitMap | None) -> _Found:
+def _walk_part(part: Part, query: Query, width: int, allow: BitMap | None, kept: Nearest | None) -> _Found:
     """The nearest of one part, about `width` of them before the dead and the forbidden are left out."""
     if part.graph is None:
         found = _scan(part, query, None)
         if allow is None:
             return found
         found = _nearest(found, width)
+    elif kept is not None:
+        found = _read(part, kept, width)
     else:
         found = _ask_graph(part, part.graph, query, min(width, len(part.graph)))
     if allow is None and part.alive is None:
@@ -145,6 +180,13 @@ def _walk_part(part: Part, query: Query, width: int, allow: BitMap | None) -> _F
         keep = np.fromiter(map(allow.__contains__, part.rows[places].tolist()), np.bool_, len(places))
         places, distances = places[keep], distances[keep]
     return found._replace(places=places, distances=distances)
+
+
+def _read(part: Part, kept: Nearest, width: int) -> _Found:
+    """The first of what is kept."""
+    places, distances = kept.places[:width].astype(np.int64), kept.distances[:width]
+    reach = float(kept.distances[width]) if width < len(kept.places) else kept.reach
+    return _Found(part, places, distances, reach, ordered=True)
 
 
 def _ask_graph(part: Part, graph: Graph, query: Query, width: int) -> _Found:

@@ -54,6 +54,7 @@ class VectorSpace:
         self._saved = covered
         self._restored = False  # something was read again from rows that the files should have held
         self._lock = threading.Lock()
+        self._saving = threading.Lock()  # held while files are written, which may be long
         self._segments: list[Part] = []
         self._entries: dict[str, files.SegmentEntry] = {}
         self._saved_dead: dict[str, BitMap] = {}
@@ -73,14 +74,17 @@ class VectorSpace:
         metric: Metric = Metric.EUCLIDEAN,
         exact: bool = False,
         allow: BitMap | None = None,
+        standing: bool = False,
     ) -> Neighbours:
         """See `SpaceIndex`. Raises ValueError for a query of another dimension, or with numbers that are not finite."""
         vector = np.ascontiguousarray(query, np.float32)
         if vector.shape != (self.dim,):
             raise ValueError(f"the query has shape {vector.shape}, the space has dimension {self.dim}")
-        if not math.isfinite(np.dot(vector, vector)) and not np.isfinite(vector).all():
+        with np.errstate(over="ignore"):
+            square = np.dot(vector, vector)
+        if not math.isfinite(square) and not np.isfinite(vector).all():
             raise ValueError("the query holds a number that is not finite")
-        return search.run(self._view, vector, k, metric, exact=exact, allow=allow)
+        return search.run(self._view, vector, k, metric, exact=exact, allow=allow, standing=standing)
 
     def measure(
         self, query: NDArray[np.float32], rows: Rows, *, metric: Metric = Metric.EUCLIDEAN
@@ -297,6 +301,10 @@ class VectorSpace:
 
     def save(self, applied: int) -> None:
         """Writes the manifest. `applied` is a change number read before the call, all of which is in this space."""
+        with self._saving:
+            self._save(applied)
+
+    def _save(self, applied: int) -> None:
         with self._lock:
             parts = list(self._segments)
             waiting = [part.source.since - 1 for part in self._tail if isinstance(part.source, Block)]

@@ -207,7 +207,9 @@ class SearchDebug(google.protobuf.message.Message):
     """Annotations that passed the filters; for a search that was not filtered, and not counted, 0."""
     @property
     def walks(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Each walk through an index: "graph", "gather" (the matching vectors alone), "scan" (all vectors), "empty"."""
+        """Each walk through an index: "graph", "kept" (what was found for the same query before), "gather" (the matching
+        vectors alone), "scan" (all vectors), "empty".
+        """
 
     @property
     def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SearchStep]:
