@@ -17,8 +17,9 @@ from starlette.types import ASGIApp
 from postil import guards, logs, services
 from postil.access import DEFAULT_APP, DEFAULT_USER, Access, Credentials
 from postil.config import Address, Config, ConfigError
-from postil.core import model_parts
+from postil.core import concept_names, model_parts
 from postil.core.apps import Apps
+from postil.core.chores import Chores
 from postil.core.downloads import Downloads
 from postil.core.evaluating import Evaluating
 from postil.core.hosting import Hosting
@@ -51,7 +52,6 @@ from postil.metrics import Metrics
 from postil.services import Rooms
 from postil.store import layout
 from postil.store.base import Corrupt, WriteFailed
-from postil.store.blobs import FileBlobs
 from postil.store.layout import Unfinished
 from postil.store.lock import DirectoryInUse
 from postil.store.migrations import NewerSchema
@@ -63,7 +63,6 @@ THUMBNAILS = "thumbnails"  # the same
 log = logs.get(__name__)
 
 
-_HALF_WRITTEN_S = 3600  # nothing takes that long to write
 _PRESSURE = 0.9  # of the index; above it, loading waits
 
 
@@ -100,6 +99,8 @@ class App:
         self._afterwards: list[Callable[[], object]] = []  # what begins once calls are welcome
         self._explain: Callable[[Exception], BaseException] = lambda error: error
         self._suspect: Callable[[BaseException], BaseException] = lambda error: error
+        self._forget_thumbnails: Callable[[], object] = lambda: None
+        self._erase: Callable[[], object] = lambda: None
         self.metrics = Metrics()
         self._walked = {plan: self.metrics.walks.labels(plan.value) for plan in Plan}
 
@@ -130,10 +131,10 @@ class App:
         http_at = Address(config.http.host, http.listen(config.http))
         index = _index(config.data_dir, store)
         on_stop(index.close)
-        self._afterwards.append(self._own(store.checker(lower_priority, index.mend)).start)
-        self._afterwards.append(threading.Thread(target=_sweep, args=(store.blobs,), daemon=True).start)
+        self._chores(store, index)
         hosting = Hosting(config.public_url or f"{'https' if tls else 'http'}://{http_at}")
         rehost(store, hosting)
+        concept_names.finish(store)
         catalogs = Catalogs(store, config.data_dir / INDEX, store.schema)
         on_stop(catalogs.close)
         dispatcher = self._dispatcher(store, index, catalogs, hosting, Opening(decoders), credentials)
@@ -178,7 +179,7 @@ class App:
         downloads = Downloads(Fetcher(map(str, config.fetch_allow)).fetch, store.blobs, hosting)
         intake = own(Intake(store.blobs, embedders, hosting, opening))
         processing = own(Processing(store, intake, downloads))
-        apps = Apps(store)
+        apps = Apps(store, self._erase)
         apps.resolve(DEFAULT_USER, DEFAULT_APP, create=True)
         access = Access(apps, credentials)
         search_log = own(SearchLog(store, config.search_log_days, self.metrics.searches_dropped.inc))
@@ -204,6 +205,17 @@ class App:
         handlers, rates = rpc.handlers(services.servicers(rooms), rooms.methods), Rates(config.rate_limit)
         return Dispatcher(rooms.methods, handlers, access, limits, self.metrics, self._trouble, self._note(), rates)
 
+    def _chores(self, store: SqliteStore, index: IndexManager) -> None:
+        """What goes on behind calls. Media are swept once all pages were looked through."""
+        made = self._own(Chores(store, lambda: not store.health.damage, lower_priority, self._forget_thumbnails))
+
+        def sound() -> None:
+            index.mend()
+            made.sweep_soon()
+
+        self._afterwards += [made.start, self._own(store.checker(lower_priority, sound)).start]
+        self._erase = made.wake
+
     def _gateway(self) -> Gateway:
         config = self._config
         limits = gateways.Limits(
@@ -222,7 +234,8 @@ class App:
 
     def _pages(self, store: SqliteStore, decoders: Decoders, credentials: Credentials) -> ASGIApp:
         thumbnails = Thumbnails(self._config.data_dir / THUMBNAILS, decoders)
-        thumbnails.sweep(lambda digest: store.blobs.path(digest) is not None)
+        self._forget_thumbnails = partial(thumbnails.sweep, lambda digest: store.blobs.path(digest) is not None)
+        self._forget_thumbnails()
         return routes.build(self._ready.is_set, self.metrics, store.blobs.path, thumbnails.path, credentials.caller)
 
     def _limits(self) -> rpc.Limits:
@@ -247,11 +260,6 @@ class App:
         watch("postil_store_damaged", "1 once damage of the database was met.", lambda: bool(store.health.damage))
         watch("postil_vectors_lost", "Damaged vectors that no search finds.", index.lost)
         watch("postil_index_sequence", "Newest change in the index.", lambda: index.applied)
-
-
-def _sweep(blobs: FileBlobs) -> None:
-    """Removes what killed servers left half written, an hour after."""
-    blobs.sweep(lambda _: True, _HALF_WRITTEN_S)
 
 
 def _index(data_dir: Path, store: SqliteStore) -> IndexManager:

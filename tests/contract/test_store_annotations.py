@@ -100,11 +100,11 @@ def test_replacing_a_message_leaves_labels_and_vectors(store: Store, fill: Fille
     cat, space = fill.concept(app, "cat").row, fill.space(app)
     old = fill.annotation(app, a, "x", {cat: 1.0})
     fill.vectors(app, space, [old.row], [[1, 0]])
-    store.write(lambda tx: tx.replace_message(old.row, b"new"))
+    store.write(lambda tx: tx.replace_messages({old.row: b"new"}))
     assert store.read().annotation(app, "a", "x") == old._replace(message=b"new")
     assert len(store.read().labelled(app, cat)) == len(store.read().vectors(space, [old.row]).rows) == 1
     with pytest.raises(Missing):
-        store.write(lambda tx: tx.replace_message(old.row + 1, b"new"))
+        store.write(lambda tx: tx.replace_messages({old.row + 1: b"new"}))
 
 
 def test_deleting_annotations_takes_labels_and_vectors_along(store: Store, fill: Filler) -> None:

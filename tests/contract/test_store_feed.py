@@ -75,7 +75,7 @@ def test_each_kind_of_write_is_told(store: Store, fill: Filler) -> None:
 
     assert told(lambda tx: tx.update_input(a.row, b"")) == ([a.anchor], [], (), ())
     assert told(lambda tx: tx.update_annotation(x, [])) == ([x.row], [], (), ())
-    assert told(lambda tx: tx.replace_message(x.row, b"")) == ([x.row], [], (), ())
+    assert told(lambda tx: tx.replace_messages({x.row: b""})) == ([x.row], [], (), ())
     assert told(lambda tx: tx.delete_vectors(app, [x.row])) == ([x.row], [x.row], (), ())
     assert told(lambda tx: tx.delete_annotations(app, [x.row])) == ([], [x.row], (), ())
     assert told(lambda tx: tx.delete_inputs(app, [a.row])) == ([], [a.anchor], (), ())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from postil.core import concept_names
 from postil.core.concepts import Concepts, concept_message, new_concept_message
 from postil.errors import Failure
 from postil.store.base import AppRecord, ConceptName, ConceptRecord, Store
@@ -306,12 +307,44 @@ def test_a_new_name_is_carried_into_annotations_and_inputs(world: World) -> None
 
 
 def test_a_rename_reaches_every_label_however_many(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("postil.core.concept_names.CHUNK", 3)
+    monkeypatch.setattr("postil.core.concept_names.PIECE", 3)
+    for number in range(10):
+        nouns.add_input(world.store, world.app, f"i{number}", {"dog": 1.0, "cat": 1.0})
+    before = world.store.committed
+    world.patch(Concept(id="dog", name="Canine"), Concept(id="cat", name="Feline"))
+    assert world.store.committed - before >= 7, "so many ops, others in between"
+    assert _shown_names(world) == {("Canine", "Feline")}
+    assert world.store.read().renames(1) == []
+
+
+def _shown_names(world: World) -> set[tuple[str, ...]]:
+    records = world.store.read().list_inputs(world.app.row, [], [], 0, 100)
+    return {tuple(sorted(one.name for one in Input.FromString(record.message).data.concepts)) for record in records}
+
+
+def test_a_rename_that_broke_off_is_ended_by_whoever_comes_next(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a crash: the rows say how far it came, and a newer name wins."""
+    monkeypatch.setattr("postil.core.concept_names.PIECE", 3)
     for number in range(10):
         nouns.add_input(world.store, world.app, f"i{number}", {"dog": 1.0})
-    world.patch(Concept(id="dog", name="Canine"))
-    for record in world.store.read().list_inputs(world.app.row, [], [], 0, 100):
-        assert Input.FromString(record.message).data.concepts[0].name == "Canine"
+
+    def killed(_: Store) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("postil.core.concept_names.finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            world.patch(Concept(id="dog", name="Canine"))
+    assert _shown_names(world) == {("Canine",), ("dog",)}
+    nouns.add_input(world.store, world.app, "late", {"dog": 1.0})
+    concept_names.finish(world.store)
+    assert _shown_names(world) == {("Canine",)}
+    with monkeypatch.context() as patched:
+        patched.setattr("postil.core.concept_names.finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            world.patch(Concept(id="dog", name="Hound"))
+    world.patch(Concept(id="dog", name="Wolf"))
+    assert _shown_names(world) == {("Wolf",)}
 
 
 # Counts.

@@ -31,6 +31,7 @@ NAMES = [
     "m0011_keys",
     "m0012_datasets",
     "m0013_evaluations",
+    "m0014_upkeep",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from postil.core import app_fields, app_lists, base_workflow, ids, patch, statuses
 from postil.core.call import PUBLIC_APP, PUBLIC_USER, Call
@@ -29,10 +29,16 @@ MAX_ITEMS = 128
 
 
 class Apps:
-    """The apps of users. Thread-safe."""
+    """The apps of users. Thread-safe.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: Where they are kept.
+        wake: Told that an app was deleted: what one op did not erase is left to others (`core/chores.py`).
+    """
+
+    def __init__(self, store: Store, wake: Callable[[], object] = lambda: None) -> None:
         self._store = store
+        self._wake = wake
 
     def post(self, call: Call, request: PostAppsRequest) -> MultiAppResponse:
         """Adds apps of the calling user, all or none. Without an id the server makes one.
@@ -62,9 +68,10 @@ class Apps:
         )
 
     def delete(self, call: Call, request: DeleteAppRequest) -> BaseResponse:  # noqa: ARG002 - the call names the app
-        """Deletes the app with everything in it."""
+        """Deletes the app with everything in it: gone at once, and erased piece by piece."""
         row = call.app.row
         self._store.write(lambda tx: tx.delete_app(row))
+        self._wake()
         return BaseResponse(status=statuses.status(StatusCode.SUCCESS))
 
     def patch(self, call: Call, request: PatchAppsRequest) -> MultiAppResponse:

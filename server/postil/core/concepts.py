@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from postil.core import ids, languages, pages, patch, statuses
+from postil.core import concept_names, ids, languages, pages, patch, statuses
 from postil.core.call import Call
-from postil.core.concept_names import rewrite
 from postil.errors import Failure, missing
 from postil.store.base import AppRecord, ConceptName, ConceptRecord, ConceptTally, Store, Transaction
 from postil.v1.common_pb2 import Visibility
@@ -72,6 +71,8 @@ class Concepts:
     def patch(self, call: Call, request: PatchConceptsRequest) -> MultiConceptResponse:
         """Overwrites the fields that are sent, all concepts or none. A new name is carried into every label.
 
+        Many labels take many ops (`core/concept_names.py`); the call answers when the last of them has the name.
+
         Raises:
             Failure: CONN_INVALID_REQUEST for another action than overwrite; CONN_DOES_NOT_EXIST when one is not there.
         """
@@ -85,9 +86,13 @@ class Concepts:
                 if change.id not in there:
                     where = ids.at("concepts", position)
                     raise missing(f"{where}: concept {ids.shown(change.id)} does not exist in app {app.id!r}.")
-            return [_overwrite(tx, app, there[change.id], change) for change in request.concepts]
+            changed = [_overwrite(tx, app, there[change.id], change) for change in request.concepts]
+            concept_names.step(tx)
+            return changed
 
-        return _many(app, self._store.write(op))
+        changed = self._store.write(op)
+        concept_names.finish(self._store)
+        return _many(app, changed)
 
     def search(self, call: Call, request: PostConceptsSearchesRequest) -> MultiConceptResponse:
         """Concepts whose name matches a pattern, ordered by name: `*` stands for any text, case does not matter.
@@ -167,7 +172,7 @@ def _overwrite(tx: Transaction, app: AppRecord, record: ConceptRecord, change: C
     result = ConceptRecord(record.row, record.id, message.name, message.SerializeToString())
     tx.update_concept(result.row, result.name, result.message)
     if result.name != record.name:
-        rewrite(tx, app.row, result)
+        concept_names.begin(tx, app.row, result)
     return result
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from postil.core import dataset_metrics, ids, pages, statuses
 from postil.core.call import Call
 from postil.core.datasets import annotation_filter, check_count, check_ids, check_texts, find, ok
+from postil.core.hosting import hosted_digests
 from postil.errors import invalid_request, missing
 from postil.store.base import (
     AnnotationRecord,
@@ -96,9 +97,15 @@ class DatasetVersions:
 
         def op(tx: Transaction) -> list[DatasetVersion]:
             row = find(tx, call, request.dataset_id).row
+            self._hold(tx, {digest for frozen in made for part in frozen.parts for digest in part.blobs})
             return [_keep(tx, row, frozen, ids.at(_FIELD, i)) for i, frozen in enumerate(made)]
 
         return MultiDatasetVersionResponse(status=ok(), dataset_versions=self._store.write(op))
+
+    def _hold(self, tx: Transaction, digests: set[str]) -> None:
+        """Media whose inputs were deleted since the snapshot must not be swept before the version keeps them."""
+        if not all(map(self._store.blobs.keep, tx.loose_blobs(digests))):
+            raise missing("Inputs of the dataset were deleted while the version was made; make it again.")
 
     def _freeze(
         self, call: Call, queries: Queries, dataset: DatasetRecord, sent: DatasetVersion, where: str
@@ -258,7 +265,7 @@ def _chunked(inputs: Iterator[DatasetVersionInput]) -> Iterator[list[DatasetVers
 
 def _part(inputs: list[DatasetVersionInput]) -> Part:
     content = MultiDatasetVersionInputResponse(inputs=inputs).SerializeToString()
-    return Part(len(inputs), zlib.compress(content, _LEVEL))
+    return Part(len(inputs), zlib.compress(content, _LEVEL), hosted_digests(inputs))
 
 
 def _keep(tx: Transaction, dataset: int, frozen: _Frozen, where: str) -> DatasetVersion:

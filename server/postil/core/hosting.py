@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from postil.media.thumbnails import SIZES
+from postil.v1.data_pb2 import Data
+from postil.v1.dataset_pb2 import DatasetVersionInput
 from postil.v1.image_pb2 import HostedURL
 
 _DIGEST_LENGTH = 64
@@ -35,3 +38,19 @@ def digest_of(hosted: HostedURL) -> str:
     """The digest behind a HostedURL, or "" when it is not one of ours."""
     suffix = hosted.suffix
     return suffix if len(suffix) == _DIGEST_LENGTH and hosted.prefix.endswith(_PATH) else ""
+
+
+def hosted_digests(inputs: Iterable[DatasetVersionInput]) -> frozenset[str]:
+    """The digests of what we host for these inputs and their annotations: media and masks."""
+    found: set[str] = set()
+    for one in inputs:
+        for data in (one.input.data, *(annotation.data for annotation in one.annotations)):
+            found.update(map(digest_of, _hosted(data)))
+    return frozenset(found - {""})
+
+
+def _hosted(data: Data) -> Iterator[HostedURL]:
+    for medium in (data.image, data.video, data.audio, data.text):
+        yield medium.hosted
+    for region in data.regions:
+        yield region.region_info.mask.image.hosted

@@ -52,18 +52,23 @@ def _rewrite(tx: Transaction, chunk: list[InputRecord], before: str, hosting: Ho
             if medium.ByteSize():
                 medium.url = _moved(medium.url, medium.hosted, before, hosting)
         tx.update_input(record.row, message.SerializeToString())
+    masks = {}
     for annotation in tx.annotations_of_inputs([record.row for record in chunk]):
-        _rewrite_mask(tx, annotation, before, hosting)
+        moved = _with_mask(annotation, before, hosting)
+        if moved:
+            masks[annotation.row] = moved
+    tx.replace_messages(masks)
 
 
-def _rewrite_mask(tx: Transaction, record: AnnotationRecord, before: str, hosting: Hosting) -> None:
+def _with_mask(record: AnnotationRecord, before: str, hosting: Hosting) -> bytes:
+    """The message with its mask under the new base; empty when it has none of ours."""
     message = Annotation.FromString(record.message)
     region = region_of(message.data)
     if region is None or not digest_of(region.region_info.mask.image.hosted):
-        return
+        return b""
     image = region.region_info.mask.image
     image.url = _moved(image.url, image.hosted, before, hosting)
-    tx.replace_message(record.row, message.SerializeToString())
+    return message.SerializeToString()
 
 
 def _moved(url: str, hosted: HostedURL, before: str, hosting: Hosting) -> str:

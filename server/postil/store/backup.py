@@ -40,6 +40,7 @@ _PARTIAL = ".partial"
 _PAGES = 4096  # copied at a time: 32 MiB
 _BLOCK = 1 << 20
 _AT_ONCE = 4  # media
+_KEEPERS = ("blob_refs", "version_blobs")  # the second came with m0014
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -235,7 +236,11 @@ def _refuse_damaged(database: Path, progress: Progress) -> None:
 
 def _digests(database: Path) -> Iterator[str]:
     with closing(connect_still(database)) as connection:
-        for (digest,) in connection.execute("SELECT DISTINCT digest FROM blob_refs ORDER BY digest"):
+        tables = [
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE name IN (?, ?)", _KEEPERS)
+        ]
+        union = " UNION ".join(f"SELECT digest FROM {name}" for name in tables)
+        for (digest,) in connection.execute(f"{union} ORDER BY digest"):
             yield str(digest)
 
 

@@ -10,7 +10,7 @@ exactly as they were put. Vectors are float32, C-contiguous, little-endian, raw 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -155,6 +155,10 @@ class Queries(
         """In order of creation."""
         ...
 
+    def erasing_apps(self) -> list[int]:
+        """Apps (rows) that were deleted and are not erased yet."""
+        ...
+
     # inputs
     def input(self, app: int, input_id: str) -> InputRecord | None: ...
     def inputs(self, app: int, input_ids: Sequence[str]) -> dict[str, InputRecord]: ...
@@ -221,7 +225,11 @@ class Queries(
 
     # blobs
     def blob_used(self, digest: str, app: int | None = None) -> bool:
-        """Whether an input (of this app, or of any) keeps the blob."""
+        """Whether an input of this app keeps the blob; without an app, whether any input or dataset version does."""
+        ...
+
+    def loose_blobs(self, digests: Iterable[str]) -> list[str]:
+        """Those of them that nothing keeps."""
         ...
 
     # hits
@@ -259,7 +267,11 @@ class Transaction(
 
     def update_app(self, row: int, message: bytes) -> None: ...
     def delete_app(self, row: int) -> None:
-        """With everything in it."""
+        """With everything in it. Nobody finds it or its keys any more; the rest of a large one is for `erase_app`."""
+        ...
+
+    def erase_app(self, row: int) -> bool:
+        """Erases the next piece of an app that was deleted; whether anything is left."""
         ...
 
     def reserve_inputs(self, n: int) -> range: ...
@@ -292,8 +304,8 @@ class Transaction(
         """Replaces message, columns and labels (concept row, value) of an annotation that exists."""
         ...
 
-    def replace_message(self, row: int, message: bytes) -> None:
-        """Replaces an annotation's message alone; columns, labels and vectors stay."""
+    def replace_messages(self, messages: Mapping[int, bytes]) -> None:
+        """Replaces messages of annotations (by row) alone; columns, labels and vectors stay."""
         ...
 
     def delete_annotations(self, app: int, rows: Sequence[int]) -> None:
@@ -324,8 +336,12 @@ class Blobs(Protocol):
 
     def get(self, digest: str) -> bytes | None: ...
     def path(self, digest: str) -> Path | None: ...
-    def sweep(self, keep: Callable[[str], bool], older_than_s: float) -> int:
-        """Removes files nobody refers to and that are older; returns how many."""
+    def keep(self, digest: str) -> bool:
+        """Holds sweeps off a blob that an op is about to refer to, until the op is through; False when it is gone."""
+        ...
+
+    def sweep(self, keep: Callable[[str], bool], older_than_s: float, go_on: Callable[[], bool] = lambda: True) -> int:
+        """Removes files nobody refers to and that are older, until `go_on` says no; returns how many."""
         ...
 
 

@@ -31,21 +31,26 @@ class FileBlobs:
         self._root = root
         # Between a put that finds its content present and the op that refers to it, a sweep must not come.
         self._sweeping = threading.Lock()
+        self._opened = time.time(), time.monotonic()
         self._durable: set[Path] = set()  # folders whose names are on disk
 
     def put(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
         path = self._place(digest)
-        with self._sweeping:
-            try:
-                os.utime(path)  # young again: a sweep leaves it to whoever is about to refer to it
-            except FileNotFoundError:
-                pass
-            else:
-                sync_directory(path.parent)  # whoever renamed it may not have come this far
+        if self.keep(digest):
+            sync_directory(path.parent)  # whoever renamed it may not have come this far
         if not intact(path, digest):  # new, or damaged since: what is put again is whole again
             self._write(path, content)
         return digest
+
+    def keep(self, digest: str) -> bool:
+        """Makes it young again, so that a sweep leaves it to whoever is about to refer to it; False when it is gone."""
+        with self._sweeping:
+            try:
+                os.utime(self._place(digest))
+            except FileNotFoundError:
+                return False
+        return True
 
     def _write(self, path: Path, content: bytes) -> None:
         """Raises WriteFailed."""
@@ -91,24 +96,33 @@ class FileBlobs:
         path = self._place(digest)
         return path if path.is_file() else None
 
-    def sweep(self, keep: Callable[[str], bool], older_than_s: float) -> int:
+    def sweep(self, keep: Callable[[str], bool], older_than_s: float, go_on: Callable[[], bool] = lambda: True) -> int:
         """Asks `keep` about each file last put more than `older_than_s` seconds ago, and removes it on False.
 
-        What an interrupted put left behind is removed as well, once it is as old. Nothing is while something is pinned.
+        What an interrupted put left behind is removed as well, once it is as old. Nothing is while something is pinned:
+        a backup waits for one folder at most, and what is left waits for the next sweep. `go_on` is asked after each
+        folder.
         """
-        horizon = time.time() - older_than_s
-        if not self._root.is_dir():
-            return 0
-        try:
-            pin = Pin(self._root, alone=True)
-        except BlockingIOError:  # a backup is being taken; another time
-            return 0
-        with pin:
-            return self._sweep(keep, horizon)
-
-    def _sweep(self, keep: Callable[[str], bool], horizon: float) -> int:
         removed = 0
-        for path in self._files():
+        for folder in self._folders():
+            try:
+                pin = Pin(self._root, alone=True)
+            except BlockingIOError:  # a backup is being taken; another time
+                break
+            with pin:
+                removed += self._sweep(folder, keep, self._now() - older_than_s)
+            if not go_on():
+                break
+        return removed
+
+    def _now(self) -> float:
+        """The time, as if nobody had set the clock forward since we began: that makes nothing old."""
+        wall, steady = self._opened
+        return min(time.time(), wall + time.monotonic() - steady)
+
+    def _sweep(self, folder: Path, keep: Callable[[str], bool], horizon: float) -> int:
+        removed = 0
+        for path in _files(folder):
             with self._sweeping:
                 try:
                     young = path.stat().st_mtime > horizon
@@ -122,19 +136,21 @@ class FileBlobs:
 
     def digests(self) -> Iterator[str]:
         """Every digest stored, in no order."""
-        for path in self._files():
-            digest = path.parent.name + path.name
-            if _DIGEST.fullmatch(digest) is not None:
-                yield digest
+        for folder in self._folders():
+            for path in _files(folder):
+                digest = path.parent.name + path.name
+                if _DIGEST.fullmatch(digest) is not None:
+                    yield digest
 
-    def _files(self) -> Iterator[Path]:
-        if self._root.is_dir():
-            for directory in self._root.iterdir():
-                if directory.is_dir():
-                    yield from (path for path in directory.iterdir() if path.is_file())
+    def _folders(self) -> list[Path]:
+        return [path for path in self._root.iterdir() if path.is_dir()] if self._root.is_dir() else []
 
     def _place(self, digest: str) -> Path:
         return self._root / digest[:2] / digest[2:]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.is_file())
 
 
 def make_directory(directory: Path) -> None:

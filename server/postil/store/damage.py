@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from postil.store.base import Corrupt, StoreClosed, WriteFailed
+from postil.store.messages import damaged_messages
 from postil.store.sql import connect
 
 _DISK_CODES = frozenset(
@@ -191,3 +192,6 @@ class Checker:
         for (said,) in connection.execute("PRAGMA quick_check(1)"):
             if said != "ok":
                 self._health.note(" ".join(str(said).split()))
+                return
+        for said in damaged_messages(connection, lambda: not self._closing.is_set()):
+            self._health.note(said)

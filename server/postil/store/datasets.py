@@ -42,6 +42,7 @@ class Part(NamedTuple):
 
     inputs: int  # how many
     content: bytes
+    blobs: frozenset[str] = frozenset()  # digests that must be kept while the version lives
 
 
 class DatasetQueries(Protocol):

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from postil.store.base import AnnotationFact, Change, Facts, InputFact, Queries, Rows, TooOld, Vectors
+from postil.store.sql import insert_rows
 
 ChangeRow = tuple[int, int, bytes, bytes, bytes, bytes]  # seq, app, touched, gone, put, spaces_gone
 CHUNK_CHANGES = 256  # changes read at a time; their vectors are read one change at a time
@@ -70,20 +71,16 @@ def _without(vectors: Vectors, gone: set[int]) -> Vectors | None:
     return Vectors(vectors.space, vectors.rows[keep], vectors.matrix[keep]) if keep.any() else None
 
 
-def write_change(connection: sqlite3.Connection, change: Change) -> None:
-    """Inserts the change's row: who was touched, not the vectors themselves."""
+def write_changes(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    """Inserts the changes' rows: who was touched, not the vectors themselves."""
+    head = "INSERT INTO changes (seq, app, touched, gone, put, spaces_gone)"
+    insert_rows(connection, head, [_row(change) for change in changes])
+
+
+def _row(change: Change) -> ChangeRow:
     put = b"".join(_HEAD.pack(vectors.space, len(vectors.rows)) + _packed(vectors.rows) for vectors in change.put)
-    connection.execute(
-        "INSERT INTO changes (seq, app, touched, gone, put, spaces_gone) VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            change.seq,
-            change.app,
-            _packed(change.touched),
-            _packed(change.gone),
-            put,
-            _packed(np.array(change.spaces_gone, dtype=np.int64)),
-        ),
-    )
+    gone = np.array(change.spaces_gone, dtype=np.int64)
+    return change.seq, change.app, _packed(change.touched), _packed(change.gone), put, _packed(gone)
 
 
 def replay(

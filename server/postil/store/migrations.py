@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from postil.store.hosted import digests_in_part
 from postil.store.sql import PAGE_BYTES, connect
 
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
@@ -340,3 +342,23 @@ def m0013_evaluations(database: Database) -> None:
     )
     database.execute("CREATE UNIQUE INDEX evaluations_id ON evaluations(version, id)")
     database.execute("CREATE INDEX evaluations_waiting ON evaluations(row) WHERE status IN (21301, 21303)")
+
+
+@migrations()
+def m0014_upkeep(database: Database) -> None:
+    """Which media versions keep, how far renames have come, and checksums of the messages that people's work is in."""
+    database.execute(
+        "CREATE TABLE version_blobs (digest TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (digest, version))"
+        " STRICT, WITHOUT ROWID"
+    )
+    database.execute("CREATE INDEX version_blobs_version ON version_blobs(version)")
+    for version, content in database.execute("SELECT version, content FROM dataset_version_parts"):
+        for digest in digests_in_part(content):
+            database.execute("INSERT OR IGNORE INTO version_blobs VALUES (?, ?)", (digest, version))
+    database.execute(
+        "CREATE TABLE renames (concept INTEGER PRIMARY KEY, app INTEGER NOT NULL, done INTEGER NOT NULL) STRICT"
+    )
+    database.conn.create_function("crc32", 1, zlib.crc32, deterministic=True)
+    for table in ("annotations", "inputs", "concepts"):
+        database.execute(f"ALTER TABLE {table} ADD COLUMN crc INTEGER NOT NULL DEFAULT 0")
+        database.execute(f"UPDATE {table} SET crc = crc32(message)")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from postil.store.base import ConceptRecord, ConceptTally
 from postil.store.sql import select_in
+from postil.store.vocabulary import Rename
 
 CONCEPT = "row, id, name, message"
 
@@ -70,12 +71,16 @@ class ConceptQueries:
                 tallies[concept].negatives[status] = negatives
         return list(tallies.values())
 
-    def labelled(self, app: int, concept: int) -> list[tuple[int, int, float]]:
+    def labelled(self, app: int, concept: int, after: int = 0, limit: int = -1) -> list[tuple[int, int, float]]:
         return self._connection.execute(
-            "SELECT annotation, anchor, value FROM labels WHERE concept = ?1"
-            " AND EXISTS (SELECT 1 FROM concepts WHERE row = ?1 AND app = ?2) ORDER BY annotation",
-            (int(concept), app),
+            "SELECT annotation, anchor, value FROM labels WHERE concept = ?1 AND annotation > ?3"
+            " AND EXISTS (SELECT 1 FROM concepts WHERE row = ?1 AND app = ?2) ORDER BY annotation LIMIT ?4",
+            (int(concept), app, after, limit),
         ).fetchall()
+
+    def renames(self, limit: int) -> list[Rename]:
+        rows = self._connection.execute("SELECT app, concept, done FROM renames ORDER BY concept LIMIT ?", (limit,))
+        return list(map(Rename._make, rows))
 
 
 def like_pattern(pattern: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from postil.store.base import AppRecord, InputRecord, JobRecord
@@ -30,6 +30,10 @@ class InputQueries:
             f"SELECT {_APP} FROM apps WHERE user_id = ? ORDER BY row LIMIT ? OFFSET ?", (user_id, limit, offset)
         )
         return [AppRecord._make(row) for row in rows]
+
+    def erasing_apps(self) -> list[int]:
+        # Nobody's name is empty: a deleted app is found by none of the reads above.
+        return [row for (row,) in self._connection.execute("SELECT row FROM apps WHERE user_id = '' ORDER BY row")]
 
     def input(self, app: int, input_id: str) -> InputRecord | None:
         row = self._connection.execute(
@@ -107,7 +111,9 @@ class InputQueries:
     def pending_inputs(self, limit: int) -> list[tuple[int, InputRecord]]:
         # The words of the partial index, so that it is used.
         rows = self._connection.execute(
-            f"SELECT app, {INPUT} FROM inputs WHERE status IN (30001, 30003) ORDER BY created_us, row LIMIT ?", (limit,)
+            f"SELECT app, {INPUT} FROM inputs i WHERE status IN (30001, 30003)"
+            " AND (SELECT user_id FROM apps a WHERE a.row = i.app) <> '' ORDER BY created_us, row LIMIT ?",
+            (limit,),
         )
         return [(row[0], InputRecord._make(row[1:])) for row in rows]
 
@@ -141,13 +147,21 @@ class InputQueries:
 
     def blob_used(self, digest: str, app: int | None = None) -> bool:
         if app is None:
-            statement, bound = "SELECT 1 FROM blob_refs WHERE digest = ? LIMIT 1", (digest,)
-            return self._connection.execute(statement, bound).fetchone() is not None
+            return not self.loose_blobs([digest])
         row = self._connection.execute(
             "SELECT 1 FROM blob_refs r JOIN inputs i ON i.row = r.input WHERE r.digest = ? AND +i.app = ? LIMIT 1",
             (digest, app),
         ).fetchone()
         return row is not None
+
+    def loose_blobs(self, digests: Iterable[str]) -> list[str]:
+        left = sorted(set(digests))
+        for table in ("blob_refs", "version_blobs"):
+            if left:
+                found = select_in(self._connection, f"SELECT DISTINCT digest FROM {table} WHERE digest IN ({{}})", left)
+                kept = {digest for (digest,) in found}
+                left = [digest for digest in left if digest not in kept]
+        return left
 
 
 def _job(row: tuple[Any, ...]) -> JobRecord:

@@ -21,7 +21,9 @@ class PredictionRows:
     _connection: sqlite3.Connection
 
     def app_by_row(self, row: int) -> AppRecord | None:
-        found = self._connection.execute("SELECT row, user_id, id, message FROM apps WHERE row = ?", (row,)).fetchone()
+        found = self._connection.execute(
+            "SELECT row, user_id, id, message FROM apps WHERE row = ? AND user_id <> ''", (row,)
+        ).fetchone()
         return AppRecord._make(found) if found else None
 
     def predicted(self, app: int, concept: int) -> Predicted:

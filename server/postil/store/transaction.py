@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from postil.store.base import Change, Missing
+from postil.store.base import Change, InputRecord, Missing
 from postil.store.counters import Counters
-from postil.store.feed import Effects, write_change
+from postil.store.feed import Effects
 from postil.store.queries import SqliteQueries
 from postil.store.queries_keys import KeyRowWrites
 from postil.store.sql import distinct_ints, select_in
@@ -45,19 +45,32 @@ class SqliteTransaction(
         super().__init__(connection)
         self._counters = counters
         self._by_app: dict[int, Effects] = {}
+        self._met: set[tuple[int, int]] = set()  # app and row of inputs that this op has read and not deleted
         self._before = {name: counters.peek(name) for name in ("inputs", "annotations")}
         self.now_us = counters.now_us()
 
     def finish(self) -> list[Change]:
-        """Writes what the op changed to the feed, and returns it: at most one change per app, usually one in all."""
+        """What the op changed, for the feed: at most one change per app, usually one in all."""
         changes = []
         for app, effects in self._by_app.items():
             change = effects.change(self._counters.peek("changes") + 1, app)
             if effects.noted or len(change.touched) or len(change.gone) or change.put or change.spaces_gone:
                 self._counters.next_change()
-                write_change(self._connection, change)
                 changes.append(change)
         return changes
+
+    def inputs(self, app: int, input_ids: Sequence[str]) -> dict[str, InputRecord]:
+        found = super().inputs(app, input_ids)
+        self._met.update((app, record.row) for record in found.values())
+        return found
+
+    def delete_inputs(self, app: int, rows: Sequence[int]) -> None:
+        self._met.clear()
+        super().delete_inputs(app, rows)
+
+    def delete_app(self, row: int) -> None:
+        self._met.clear()
+        super().delete_app(row)
 
     def put_setting(self, name: str, value: str) -> None:
         self._connection.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", (name, value))
@@ -82,7 +95,8 @@ class SqliteTransaction(
     def _check_present(self, table: str, app: int, rows: Sequence[int]) -> None:
         """Rows from before the op must be in the app. Those reserved in it cannot have been deleted by others."""
         before, last = self._before[table], self._counters.peek(table)
-        old = distinct_ints(row for row in rows if not before < row <= last)
+        met = self._met if table == "inputs" else ()
+        old = distinct_ints(row for row in rows if not before < row <= last and (app, row) not in met)
         if not old:
             return
         found = select_in(self._connection, f"SELECT row FROM {table} WHERE +app = ? AND row IN ({{}})", old, (app,))

@@ -17,6 +17,7 @@ from sqlite_utils import Database
 
 from postil.store.blobs import FileBlobs, intact
 from postil.store.layout import BLOBS, DATABASE
+from postil.store.messages import damaged_messages
 from postil.store.migrations import migrations
 from postil.store.queries_vectors import ROW_BITS, ROW_MASK
 from postil.store.sql import connect, connect_still
@@ -126,6 +127,10 @@ _RULES = (
         "SELECT digest, input FROM blob_refs WHERE input NOT IN (SELECT row FROM inputs)",
     ),
     (
+        "Blob {} is kept for dataset version {}, which does not exist.",
+        "SELECT digest, version FROM version_blobs WHERE version NOT IN (SELECT row FROM dataset_versions)",
+    ),
+    (
         "The change feed has gaps: {} changes between {} and {}, the newest committed being {}.",
         (
             "SELECT n, first, last, newest"
@@ -149,7 +154,16 @@ _VECTORS = (
     " ORDER BY v.key"
 )
 
-_BLOBS_KEPT = "SELECT digest, min(input) FROM blob_refs GROUP BY digest"
+_BLOBS_KEPT = (
+    ("input", "SELECT digest, min(input) FROM blob_refs GROUP BY digest"),
+    (
+        "dataset version",
+        (
+            "SELECT digest, min(version) FROM version_blobs"
+            " WHERE digest NOT IN (SELECT digest FROM blob_refs) GROUP BY digest"
+        ),
+    ),
+)
 
 
 def verify(data_dir: Path) -> Iterator[str]:
@@ -180,6 +194,8 @@ def _database(connection: sqlite3.Connection) -> Iterator[str]:
     yield from _pages(connection)
     yield from _rows(connection)
     yield from _vectors(connection)
+    if not migrations.pending(Database(connection)):
+        yield from damaged_messages(connection)
 
 
 def _pages(connection: sqlite3.Connection) -> Iterator[str]:
@@ -218,9 +234,10 @@ def _vectors(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _blobs(connection: sqlite3.Connection, blobs: FileBlobs) -> Iterator[str]:
-    for digest, kept_for in _selected(connection, _BLOBS_KEPT):
-        path = blobs.path(digest)
-        if path is None:
-            yield f"Blob {digest} is missing; input {kept_for} refers to it."
-        elif not intact(path, digest):
-            yield f"Blob {digest} has other content than it was put with; input {kept_for} refers to it."
+    for what, query in _BLOBS_KEPT:
+        for digest, kept_for in _selected(connection, query):
+            path = blobs.path(digest)
+            if path is None:
+                yield f"Blob {digest} is missing; {what} {kept_for} refers to it."
+            elif not intact(path, digest):
+                yield f"Blob {digest} has other content than it was put with; {what} {kept_for} refers to it."

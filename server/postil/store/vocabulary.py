@@ -32,6 +32,14 @@ class RelationRecord(NamedTuple):
     message: bytes  # postil.v1.ConceptRelation, without what stands in the columns
 
 
+class Rename(NamedTuple):
+    """A concept whose new name is not in all labels yet."""
+
+    app: int
+    concept: int  # row
+    done: int  # annotations up to this row have it
+
+
 class VocabularyQueries(Protocol):
     """Reads of concepts, names and relations."""
 
@@ -50,8 +58,13 @@ class VocabularyQueries(Protocol):
         """In order of concept creation."""
         ...
 
-    def labelled(self, app: int, concept: int) -> list[tuple[int, int, float]]:
-        """(annotation row, anchor row, value) of every annotation that names the concept, oldest first."""
+    def labelled(self, app: int, concept: int, after: int = 0, limit: int = -1) -> list[tuple[int, int, float]]:
+        """(annotation row, anchor row, value) of the annotations that name the concept, oldest first: `limit` of them
+        (-1 for all) after the row `after`."""
+        ...
+
+    def renames(self, limit: int) -> list[Rename]:
+        """Of all apps."""
         ...
 
     def concepts_by_row(self, rows: Sequence[int]) -> dict[int, ConceptRecord]: ...
@@ -119,6 +132,11 @@ class VocabularyWrites(Protocol):
         """Raises Duplicate."""
         ...
 
+    def put_rename(self, app: int, concept: int, done: int) -> None:
+        """Remembers how far the name of a concept (row) has come; see `Rename`."""
+        ...
+
+    def drop_rename(self, concept: int) -> None: ...
     def update_concept(self, row: int, name: str, message: bytes) -> None: ...
 
     def put_concept_name(self, app: int, name: ConceptName) -> None:

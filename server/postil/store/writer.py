@@ -2,6 +2,9 @@
 
 One commit costs one fsync, however many ops it holds. Each op runs in its own savepoint, so that one that fails takes
 nothing with it. The group takes what is there and never waits for more: while it commits, the next one gathers.
+
+Every statement gives up the interpreter's lock and takes it again, for which it waits behind all threads that have
+something to do: what an op costs here is a matter of how many statements it takes.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 from postil.store.base import Change, StoreClosed, Transaction
 from postil.store.counters import Counters
 from postil.store.damage import Health
+from postil.store.feed import write_changes
 from postil.store.sql import connect
 from postil.store.transaction import SqliteTransaction
 
@@ -140,6 +144,7 @@ class GroupWriter:
         try:
             closing = self._gather(first, group)
             if group.ops:
+                write_changes(self._connection, group.changes)
                 self._counters.save(self._connection)
             self._connection.execute("COMMIT" if group.ops else "ROLLBACK")
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing was kept and everybody is told
@@ -173,8 +178,7 @@ class GroupWriter:
             connection.execute("SAVEPOINT op")
             transaction = SqliteTransaction(connection, counters)
             op.result = op.run(transaction)
-            changes = transaction.finish()
-            connection.execute("RELEASE op")
+            changes = transaction.finish()  # the savepoint stays, with those of the ops before: the commit ends them
         except BaseException as error:  # noqa: BLE001 - belongs to whoever gave the op
             counters.rewind_changes(seq)
             self._answer([op], error)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 
 from postil.store.base import AnnotationFact, AnnotationRecord, Duplicate, Missing
 from postil.store.counters import Counters
@@ -14,9 +15,9 @@ from postil.store.queries_annotations import ANNOTATION_COLUMNS, AnnotationQueri
 from postil.store.queries_facts import FactQueries
 from postil.store.sql import distinct_ints, insert_rows, select_in
 
-_INSERT = f"INSERT INTO annotations (app, {', '.join(ANNOTATION_COLUMNS)})"
+_INSERT = f"INSERT INTO annotations (app, crc, {', '.join(ANNOTATION_COLUMNS)})"
 _CHANGEABLE = ANNOTATION_COLUMNS[3:]  # all but row, id and input
-_UPDATE = f"UPDATE annotations SET {', '.join(f'{name} = ?' for name in _CHANGEABLE)} WHERE row = ?"
+_UPDATE = f"UPDATE annotations SET crc = ?, {', '.join(f'{name} = ?' for name in _CHANGEABLE)} WHERE row = ?"
 _LABEL = "INSERT INTO labels (concept, annotation, anchor, value)"
 
 
@@ -48,8 +49,11 @@ class AnnotationWrites(AnnotationQueries, FactQueries):
             return
         self._check_reserved("annotations", [record.row for record in annotations])
         self._check_present("inputs", app, [record.input for record in annotations])
-        self._check_new(annotations)
-        insert_rows(self._connection, _INSERT, [(app, *record[:-1]) for record in annotations])
+        try:
+            insert_rows(self._connection, _INSERT, [(app, zlib.crc32(a.message), *a[:-1]) for a in annotations])
+        except sqlite3.IntegrityError:
+            self._check_new(annotations)
+            raise
         if labels:
             anchors = {record.row: record.anchor for record in annotations}
             insert_rows(
@@ -64,14 +68,15 @@ class AnnotationWrites(AnnotationQueries, FactQueries):
             effects.annotations[record.row] = AnnotationFact(record, tuple(by_row.get(record.row, ())))
 
     def _check_new(self, annotations: Sequence[AnnotationRecord]) -> None:
+        """Tells which id was there before these annotations, or is two of theirs; some of them may be written."""
         keys = [(record.input, record.id) for record in annotations]
-        taken: set[tuple[int, str]] = set(
-            self._connection.execute(
-                "SELECT a.input, a.id FROM json_each(?) p CROSS JOIN annotations a"
-                " ON a.input = json_extract(p.value, '$[0]') AND a.id = json_extract(p.value, '$[1]')",
-                (json.dumps(keys),),
-            )
+        mine = {record.row for record in annotations}
+        found = self._connection.execute(
+            "SELECT a.input, a.id, a.row FROM json_each(?) p CROSS JOIN annotations a"
+            " ON a.input = json_extract(p.value, '$[0]') AND a.id = json_extract(p.value, '$[1]')",
+            (json.dumps(keys),),
         )
+        taken: set[tuple[int, str]] = {(source, id_) for source, id_, row in found if row not in mine}
         for key in keys:
             if key in taken:
                 raise Duplicate(key[1])
@@ -83,7 +88,7 @@ class AnnotationWrites(AnnotationQueries, FactQueries):
         ).fetchone()
         if found is None or found[1:] != (record.input, record.id):
             raise Missing(f"annotation {record.row}")
-        self._connection.execute(_UPDATE, (*record[3:-1], record.row))
+        self._connection.execute(_UPDATE, (zlib.crc32(record.message), *record[3:-1], record.row))
         self._connection.execute("DELETE FROM labels WHERE annotation = ?", (record.row,))
         rows = [(concept, record.row, record.anchor, value) for concept, value in labels]
         insert_rows(self._connection, _LABEL, rows)
@@ -91,15 +96,20 @@ class AnnotationWrites(AnnotationQueries, FactQueries):
         effects.touched.append(record.row)
         effects.annotations[record.row] = AnnotationFact(record, tuple(labels))
 
-    def replace_message(self, row: int, message: bytes) -> None:
-        found = self._connection.execute(
-            "UPDATE annotations SET message = ? WHERE row = ? RETURNING app", (message, row)
-        ).fetchone()
-        if found is None:
-            raise Missing(f"annotation {row}")
-        effects = self._effects(found[0])
-        effects.touched.append(row)
-        effects.annotations[row] = self.facts([row]).annotations[0]
+    def replace_messages(self, messages: Mapping[int, bytes]) -> None:
+        apps: dict[int, int] = {}
+        for row, message in messages.items():
+            found = self._connection.execute(
+                "UPDATE annotations SET message = ?, crc = ? WHERE row = ? RETURNING app",
+                (message, zlib.crc32(message), row),
+            ).fetchone()
+            if found is None:
+                raise Missing(f"annotation {row}")
+            apps[row] = found[0]
+        for fact in self.facts(list(messages)).annotations:
+            effects = self._effects(apps[fact.record.row])
+            effects.touched.append(fact.record.row)
+            effects.annotations[fact.record.row] = fact
 
     def delete_annotations(self, app: int, rows: Sequence[int]) -> None:
         found = select_in(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Mapping
 
 from postil.store.base import ConceptRecord, Duplicate, Missing
@@ -22,7 +23,9 @@ class ConceptWrites(ConceptQueries):
         known = self.concepts(app, list(wanted))
         new = [concept_id for concept_id in wanted if concept_id not in known]
         if new:
-            owner = self._connection.execute("SELECT user_id, id FROM apps WHERE row = ?", (app,)).fetchone()
+            owner = self._connection.execute(
+                "SELECT user_id, id FROM apps WHERE row = ? AND user_id <> ''", (app,)
+            ).fetchone()
             if owner is None:
                 raise Missing(f"app {app}")
             for concept_id in new:
@@ -43,15 +46,24 @@ class ConceptWrites(ConceptQueries):
     def _insert(self, app: int, concept_id: str, name: str, message: bytes) -> ConceptRecord:
         row = self._counters.reserve("concepts", 1)[0]
         self._connection.execute(
-            "INSERT INTO concepts (row, app, id, name, id_folded, name_folded, message) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (row, app, concept_id, name, concept_id.casefold(), name.casefold(), message),
+            "INSERT INTO concepts (row, app, id, name, id_folded, name_folded, message, crc)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (row, app, concept_id, name, concept_id.casefold(), name.casefold(), message, zlib.crc32(message)),
         )
         return ConceptRecord(row, concept_id, name, message)
 
+    def put_rename(self, app: int, concept: int, done: int) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO renames (concept, app, done) VALUES (?, ?, ?)", (concept, app, done)
+        )
+
+    def drop_rename(self, concept: int) -> None:
+        self._connection.execute("DELETE FROM renames WHERE concept = ?", (concept,))
+
     def update_concept(self, row: int, name: str, message: bytes) -> None:
         done = self._connection.execute(
-            "UPDATE concepts SET name = ?, name_folded = ?, message = ? WHERE row = ?",
-            (name, name.casefold(), message, row),
+            "UPDATE concepts SET name = ?, name_folded = ?, message = ?, crc = ? WHERE row = ?",
+            (name, name.casefold(), message, zlib.crc32(message), row),
         )
         if not done.rowcount:
             raise Missing(f"concept {row}")

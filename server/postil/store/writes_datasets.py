@@ -82,6 +82,8 @@ class DatasetRowWrites(DatasetRows):
                 "INSERT INTO dataset_version_parts (version, part, inputs, content) VALUES (?, ?, ?, ?)",
                 (row, number, part.inputs, part.content),
             )
+            kept = [(digest, row) for digest in sorted(part.blobs)]
+            insert_rows(self._connection, "INSERT OR IGNORE INTO version_blobs (digest, version)", kept)
         return DatasetVersionRecord(row or 0, version_id, message)
 
     def delete_dataset_versions(self, dataset: int, ids: Sequence[str]) -> None:
@@ -90,12 +92,14 @@ class DatasetRowWrites(DatasetRows):
         )
         rows = sorted(set(chain.from_iterable(found)))
         run_in(self._connection, "DELETE FROM dataset_version_parts WHERE version IN ({})", rows)
+        run_in(self._connection, "DELETE FROM version_blobs WHERE version IN ({})", rows)
         run_in(self._connection, "DELETE FROM dataset_versions WHERE row IN ({})", rows)
 
 
 # Everything of some datasets; `{}` says which, as "= ?" or "IN (SELECT …)".
 ERASE_DATASETS = (
     "DELETE FROM dataset_version_parts WHERE version IN (SELECT row FROM dataset_versions WHERE dataset {})",
+    "DELETE FROM version_blobs WHERE version IN (SELECT row FROM dataset_versions WHERE dataset {})",
     "DELETE FROM dataset_versions WHERE dataset {}",
     "DELETE FROM dataset_inputs WHERE dataset {}",
     "DELETE FROM datasets WHERE row {}",

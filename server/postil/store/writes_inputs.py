@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
@@ -11,12 +12,46 @@ from postil.store.counters import Counters
 from postil.store.erase import erase_annotations, erase_predictions
 from postil.store.feed import Effects
 from postil.store.queries_inputs import InputQueries
-from postil.store.queries_vectors import ROW_BITS, ROW_MASK
 from postil.store.sql import as_json, distinct_ints, insert_rows, run_in, select_in
 from postil.store.writes_datasets import ERASE_DATASETS
 
 _JOB_COLUMN = {30000: "success", 30001: "pending", 30003: "in_progress"}  # StatusCode.INPUT_*; all others failed
 _WAITING = ("pending", "in_progress")
+_ERASED = 250  # rows of an app that one op erases, inputs counting with all that hangs on them
+# What an app may have very many of, after its inputs are gone: so many at a time.
+_ERASE_MANY = (
+    *(
+        f"DELETE FROM {table} WHERE row IN (SELECT row FROM {table} WHERE app = ? LIMIT ?)"
+        for table in ("outputs", "searches_run", "feedback", "relations", "named")
+    ),
+    (
+        "DELETE FROM version_blobs WHERE (digest, version) IN (SELECT b.digest, b.version FROM datasets d"
+        " JOIN dataset_versions v ON v.dataset = d.row JOIN version_blobs b ON b.version = v.row"
+        " WHERE d.app = ? LIMIT ?)"
+    ),
+    (
+        "DELETE FROM dataset_version_parts WHERE row IN (SELECT p.row FROM datasets d"
+        " JOIN dataset_versions v ON v.dataset = d.row JOIN dataset_version_parts p ON p.version = v.row"
+        " WHERE d.app = ? LIMIT ?)"
+    ),
+)
+_ERASE_REST = (
+    *(statement.format("IN (SELECT row FROM datasets WHERE app = ?)") for statement in ERASE_DATASETS),
+    "DELETE FROM jobs WHERE app = ?",
+    "DELETE FROM keys WHERE app = ?",
+    "DELETE FROM renames WHERE app = ?",
+    "DELETE FROM concept_names WHERE concept IN (SELECT row FROM concepts WHERE app = ?)",
+    "DELETE FROM feedback_marks WHERE app = ?",
+    "DELETE FROM model_heads WHERE version IN (SELECT row FROM model_versions WHERE app = ?)",
+    "DELETE FROM model_examples WHERE version IN (SELECT row FROM model_versions WHERE app = ?)",
+    "DELETE FROM evaluations WHERE app = ?",
+    "DELETE FROM model_concepts WHERE app = ?",
+    "DELETE FROM model_versions WHERE app = ?",
+    "DELETE FROM models WHERE app = ?",
+    "DELETE FROM concepts WHERE app = ?",
+    "DELETE FROM spaces WHERE app = ?",
+    "DELETE FROM apps WHERE row = ?",
+)
 
 
 class InputWrites(InputQueries):
@@ -46,44 +81,27 @@ class InputWrites(InputQueries):
             raise Missing(f"app {row}")
 
     def delete_app(self, row: int) -> None:
-        if self._connection.execute("SELECT 1 FROM apps WHERE row = ?", (row,)).fetchone() is None:
-            return
-        effects = self._effects(row)
-        gone = self._connection.execute("SELECT row FROM annotations WHERE app = ?", (row,))
-        effects.delete(list(chain.from_iterable(gone)))
-        spaces = list(chain.from_iterable(self._connection.execute("SELECT row FROM spaces WHERE app = ?", (row,))))
-        effects.spaces_gone += spaces
-        for space in spaces:
-            base = space << ROW_BITS
-            self._connection.execute("DELETE FROM vectors WHERE key BETWEEN ? AND ?", (base, base | ROW_MASK))
-        for statement in (
-            "DELETE FROM labels WHERE concept IN (SELECT row FROM concepts WHERE app = ?)",
-            *(statement.format("IN (SELECT row FROM datasets WHERE app = ?)") for statement in ERASE_DATASETS),
-            "DELETE FROM blob_refs WHERE input IN (SELECT row FROM inputs WHERE app = ?)",
-            "DELETE FROM annotations WHERE app = ?",
-            "DELETE FROM model_annotations WHERE app = ?",
-            "DELETE FROM predictions WHERE app = ?",
-            "DELETE FROM outputs WHERE app = ?",
-            "DELETE FROM inputs WHERE app = ?",
-            "DELETE FROM jobs WHERE app = ?",
-            "DELETE FROM keys WHERE app = ?",
-            "DELETE FROM concept_names WHERE concept IN (SELECT row FROM concepts WHERE app = ?)",
-            "DELETE FROM relations WHERE app = ?",
-            "DELETE FROM named WHERE app = ?",
-            "DELETE FROM searches_run WHERE app = ?",
-            "DELETE FROM feedback WHERE app = ?",
-            "DELETE FROM feedback_marks WHERE app = ?",
-            "DELETE FROM model_heads WHERE version IN (SELECT row FROM model_versions WHERE app = ?)",
-            "DELETE FROM model_examples WHERE version IN (SELECT row FROM model_versions WHERE app = ?)",
-            "DELETE FROM evaluations WHERE app = ?",
-            "DELETE FROM model_concepts WHERE app = ?",
-            "DELETE FROM model_versions WHERE app = ?",
-            "DELETE FROM models WHERE app = ?",
-            "DELETE FROM concepts WHERE app = ?",
-            "DELETE FROM spaces WHERE app = ?",
-            "DELETE FROM apps WHERE row = ?",
-        ):
+        found = self._connection.execute("UPDATE apps SET user_id = '', id = ?1 WHERE row = ?1 RETURNING row", (row,))
+        if found.fetchone() is not None:
+            self._connection.execute("DELETE FROM keys WHERE app = ?", (row,))
+            self.erase_app(row)
+
+    def erase_app(self, row: int) -> bool:
+        room = _ERASED
+        inputs = self._connection.execute("SELECT row FROM inputs WHERE app = ? LIMIT ?", (row, room)).fetchall()
+        self.delete_inputs(row, list(chain.from_iterable(inputs)))
+        room -= len(inputs)
+        for statement in _ERASE_MANY:
+            if room <= 0:
+                return True
+            room -= self._connection.execute(statement, (row, room)).rowcount
+        if room <= 0:
+            return True
+        spaces = self._connection.execute("SELECT row FROM spaces WHERE app = ?", (row,)).fetchall()
+        self._effects(row).spaces_gone += chain.from_iterable(spaces)
+        for statement in _ERASE_REST:
             self._connection.execute(statement, (row,))
+        return False
 
     def reserve_inputs(self, n: int) -> range:
         return self._counters.reserve("inputs", n)
@@ -92,13 +110,15 @@ class InputWrites(InputQueries):
         if not inputs:
             return
         self._check_reserved("inputs", [new.row for new in inputs])
+        if self._connection.execute("SELECT 1 FROM apps WHERE row = ? AND user_id <> ''", (app,)).fetchone() is None:
+            raise Missing(f"app {app}")
         self._check_new_ids(app, [new.id for new in inputs])
         insert_rows(
             self._connection,
-            "INSERT INTO inputs (row, app, id, status, anchor, created_us, modified_us, url, job, message)",
+            "INSERT INTO inputs (row, app, id, status, anchor, created_us, modified_us, url, job, message, crc)",
             [
-                (i.row, app, i.id, i.status, i.anchor, i.created_us, i.created_us, i.url, i.job, i.message)
-                for i in inputs
+                (i.row, app, i.id, i.status, i.anchor, i.created_us, i.created_us, i.url, i.job, i.message, crc)
+                for i, crc in ((new, zlib.crc32(new.message)) for new in inputs)
             ],
         )
         self._keep_blobs((digest, new.row) for new in inputs for digest in new.blobs)
@@ -127,7 +147,8 @@ class InputWrites(InputQueries):
         app, old, anchor, job = found
         new = old if status is None else int(status)
         self._connection.execute(
-            "UPDATE inputs SET message = ?, status = ?, modified_us = ? WHERE row = ?", (message, new, self.now_us, row)
+            "UPDATE inputs SET message = ?, crc = ?, status = ?, modified_us = ? WHERE row = ?",
+            (message, zlib.crc32(message), new, self.now_us, row),
         )
         self._keep_blobs((digest, row) for digest in blobs)
         effects = self._effects(app)
