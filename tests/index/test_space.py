@@ -269,7 +269,7 @@ class Histories(RuleBasedStateMachine):
         self.random = np.random.default_rng(1)
         self.path = self.folder / str(len(list(self.folder.iterdir())))
         self.path.mkdir()
-        self.manager = self.store.open(self.path)
+        self.manager = self.store.open(self.path, still=True)
         self.next = 1
 
     @property
@@ -311,7 +311,7 @@ class Histories(RuleBasedStateMachine):
             crash(self.manager)
         if trim:
             self.store.trimmed = self.store.committed
-        self.manager = self.store.open(self.path)
+        self.manager = self.store.open(self.path, still=True)
 
     @invariant()
     def equals_the_truth(self) -> None:

@@ -181,10 +181,18 @@ class MemoryStore:
 
     # opening an index over it
 
-    def open(self, path: Path, idle_s: float = 3600.0) -> IndexManager:
-        """A started manager; by default it only builds tails that are overdue."""
+    def open(self, path: Path, idle_s: float = 3600.0, *, still: bool = False) -> IndexManager:
+        """A started manager; by default it only builds tails that are overdue, and what a restart had to read again.
+
+        Args:
+            path: Its folder.
+            idle_s: See `IndexManager`.
+            still: Nothing is built or saved but by the test, which may then do both itself.
+        """
         self._consumers.clear()  # as after a restart
         manager = IndexManager(path, cast("Store", self), idle_s)
+        if still:
+            manager._builder._closing.set()
         manager.start()
         return manager
 
