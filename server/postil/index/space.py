@@ -54,7 +54,6 @@ class VectorSpace:
         self._saved = covered
         self._restored = False  # something was read again from rows that the files should have held
         self._lock = threading.Lock()
-        self._saving = threading.Lock()  # held while files are written, which may be long
         self._segments: list[Part] = []
         self._entries: dict[str, files.SegmentEntry] = {}
         self._saved_dead: dict[str, BitMap] = {}
@@ -301,10 +300,6 @@ class VectorSpace:
 
     def save(self, applied: int) -> None:
         """Writes the manifest. `applied` is a change number read before the call, all of which is in this space."""
-        with self._saving:
-            self._save(applied)
-
-    def _save(self, applied: int) -> None:
         with self._lock:
             parts = list(self._segments)
             waiting = [part.source.since - 1 for part in self._tail if isinstance(part.source, Block)]
