@@ -32,7 +32,7 @@ from postil.v1.search_service_pb2 import (
 )
 from support.index_world import merge, space_of
 from support.naive import Naive, problem
-from support.random_app import CONCEPTS, MEDIA, SHAPES, SPACES, USERS, RandomWrites
+from support.random_app import CONCEPTS, DATASETS, MEDIA, SHAPES, SPACES, USERS, RandomWrites
 from support.search_world import World
 
 METADATA_WANTED: tuple[Any, ...] = (
@@ -187,6 +187,8 @@ class RandomApp(RandomWrites):
             getattr(one.input.data, medium).SetInParent()
         if self.random.random() < 0.5 or not one.input.ByteSize():
             one.input.status.code = self.random.choice((30000, 30001, 30100))  # type: ignore[assignment]
+        if self.groups is not None and self.groups.random() < 0.5:
+            one.input.dataset_ids.extend(self.groups.sample(DATASETS, self.groups.choice((1, 2))))
 
     def _by_time(self, one: Filter) -> None:
         record = self.world.store.read().input(self.world.app.row, self.random.choice(self.inputs))

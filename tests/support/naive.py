@@ -39,6 +39,7 @@ class Known(NamedTuple):
     status: int
     input_status: int
     labels: dict[str, float]
+    datasets: frozenset[str]
 
 
 class Spaces(NamedTuple):
@@ -64,6 +65,9 @@ class Naive:
         facts = queries.scan_facts(0, 1 << 20).get(app)
         records = [] if facts is None else facts.annotations
         inputs = {fact.row: fact for fact in (() if facts is None else facts.inputs)}
+        datasets = {
+            record.id: set(queries.member_rows(record.row).tolist()) for record in queries.list_datasets(app, 0, 100)
+        }
         self.all = [
             Known(
                 fact.record.row,
@@ -77,6 +81,7 @@ class Naive:
                 fact.record.status,
                 inputs[fact.record.input].status,
                 {concepts[row]: value for row, value in fact.labels},
+                frozenset(name for name, members in datasets.items() if fact.record.input in members),
             )
             for fact in records
         ]
@@ -208,6 +213,8 @@ def passes(known: Known, one: Filter) -> bool:
         any_of.append(known.input_status == one.input.status.code)
     if one.input.id:
         any_of.append(known.of.id == one.input.id)
+    if one.input.dataset_ids:
+        any_of.append(not known.datasets.isdisjoint(one.input.dataset_ids))
     return all(tests) and (not any_of or any(any_of))
 
 

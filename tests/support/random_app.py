@@ -14,6 +14,7 @@ from support.search_world import World
 
 CONCEPTS = ("cat", "dog", "tree", "car", "rare")
 USERS = ("me", "ann", "bob")
+DATASETS = ("train", "test")
 SPACES = {"unit": 6, "free": 4}
 MEDIA = ("image", "video", "text", "audio")
 SHAPES = ("bounding_box", "polygon", "point", "mask")
@@ -38,6 +39,10 @@ class RandomWrites:
         self.numbers = np.random.default_rng(seed)
         self.world = world
         self.inputs: list[str] = []
+        # Every other app has datasets, drawn apart, so that the apps of earlier findings stay what they were.
+        self.groups = random.Random(seed) if seed // 60 % 2 else None
+        if self.groups is not None:
+            self.world.store.write(lambda tx: [tx.add_dataset(world.app.row, name, b"") for name in DATASETS])
 
     def add(self) -> None:
         """An input with some annotations."""
@@ -57,8 +62,24 @@ class RandomWrites:
 
         self.world.store.write(op)
         self.inputs.append(name)
+        self.group(name)
         for _ in range(self.random.choice((0, 0, 0, 1, 3))):
             self.annotate(name)
+
+    def group(self, name: str) -> None:
+        """Puts an input into a dataset, or takes it out."""
+        draw = self.groups
+        if draw is None or draw.random() < 0.5:
+            return
+
+        def op(tx: Transaction) -> None:
+            found, dataset = tx.input(self.world.app.row, name), tx.dataset(self.world.app.row, draw.choice(DATASETS))
+            assert found is not None
+            assert dataset is not None
+            if not tx.add_members(dataset.row, [found.row]):
+                tx.remove_members(dataset.row, [found.row])
+
+        self.world.store.write(op)
 
     def annotate(self, name: str) -> None:
         """Another annotation of an input, with a vector of its own or not."""
@@ -144,6 +165,7 @@ class RandomWrites:
             self.annotate(name)
         elif act < 0.7:
             self._rewrite(name)
+            self.group(name)
         elif act < 0.8:
             self._settle(name)
         else:
