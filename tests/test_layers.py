@@ -20,7 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "v1": set(),
     "store": LEAVES,
     "index": LEAVES | {"store.base"},
-    "embed": LEAVES,
+    "embed": LEAVES | {"media.squares"},
     "media": LEAVES,
     "core": LEAVES | {"store.base", "index", "embed", "media"},
 }

@@ -16,8 +16,10 @@ from PIL import Image
 
 from postil.embed import convert
 from postil.embed.packaged import Unusable, digest, package_file
-from postil.embed.picture import CLASSES, SPEC, PictureModel
+from postil.embed.picture import CLASSES, SPEC, SQUARE, PictureModel
 from postil.embed.torch_file import read_state
+from postil.media import squares
+from postil.media.squares import Square
 
 # ImageNet classes by number: espresso 967, cup 968; tabby, tiger cat, Egyptian cat 281, 282, 285; tripod 872;
 # missile 657, projectile 744.
@@ -77,6 +79,13 @@ def test_the_middle_square_is_seen(model: PictureModel) -> None:
     seen = model.prepare(wide)
     assert seen.shape == (224, 224, 3)
     assert (seen == [0, 0, 255]).all()
+
+
+def test_a_square_that_is_cut_already_is_taken_as_it_is(model: PictureModel) -> None:
+    picture = photograph("coffee")
+    assert model.prepare(squares.cut(picture, SQUARE)).tobytes() == model.prepare(picture).tobytes()
+    with pytest.raises(ValueError, match="square"):
+        model.prepare(squares.cut(picture, Square(64, 64)))
 
 
 def test_the_version_is_a_constant() -> None:

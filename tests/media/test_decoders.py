@@ -17,7 +17,8 @@ from media.bombs import Bomb, bombs
 from postil.errors import Failure
 from postil.media import decoder
 from postil.media.decoders import Budget, Decoders
-from postil.media.pictures import FORMATS, Picture, PictureLimits, PictureReader
+from postil.media.pictures import EMBED_SIDE, FORMATS, Picture, PictureLimits, PictureReader
+from postil.media.squares import Square, cut
 from postil.v1.status_code_pb2 import StatusCode
 
 HONEST = corpus.encode(corpus.noise(64, 48), "PNG")
@@ -72,6 +73,20 @@ def test_large_ones_too(shared: Decoders, edge: int) -> None:
     assert decoder.SMALL < 2500 * 2500
     data = corpus.encode(corpus.noise(edge, edge), "BMP")
     assert same(shared.open(data), PictureReader().open(data))
+
+
+@pytest.mark.parametrize("square", [Square(32, 32), Square(224, 256)])
+@pytest.mark.parametrize("size", [(1, 1), (90, 70), (70, 90), (2100, 1300)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_the_square_is_that_of_the_picture_to_the_bit(
+    shared: Decoders, kind: str, size: tuple[int, int], square: Square
+) -> None:
+    data = corpus.encode(corpus.noise(*size), kind)
+    picture = PictureReader().open(data, side=EMBED_SIDE)
+    seen = shared.square(data, square)
+    assert seen[1:] == picture[1:]
+    assert np.asarray(seen.content).tobytes() == cut(picture.image, square).tobytes()
+    assert np.asarray(PictureReader().square(data, square).content).tobytes() == np.asarray(seen.content).tobytes()
 
 
 @pytest.mark.parametrize("bomb", bombs(), ids=lambda bomb: bomb.name)
@@ -184,6 +199,18 @@ def test_what_a_decoder_says_is_not_trusted(own: Decoders, monkeypatch: pytest.M
         assert code_of(own, HONEST) == StatusCode.ALL_INPUT_INVALID_BYTES
         monkeypatch.undo()
     assert code_of(own, HONEST) == 0
+
+
+def test_a_square_of_another_size_is_not_taken(own: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
+    code_of(own, HONEST)
+    for across, rows in ((2, 2), (3, 1), (1, 3)):
+        frame = decoder.Frame(decoder.PICTURE, [9, 9, 0, across], b"x" * (3 * across * rows))
+        monkeypatch.setattr(decoder.Line, "receive", lambda _line, _longest=0, frame=frame: frame)
+        with pytest.raises(Failure) as refusal:
+            own.square(HONEST, Square(3, 3))
+        assert refusal.value.code == StatusCode.ALL_INPUT_INVALID_BYTES
+        monkeypatch.undo()
+    assert np.asarray(own.square(HONEST, Square(3, 3)).content).shape == (3, 3, 3)
 
 
 def test_a_crowd_is_served_by_few(shared: Decoders) -> None:

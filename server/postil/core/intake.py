@@ -19,9 +19,8 @@ from postil.core.hosting import Hosting
 from postil.core.opening import Opening
 from postil.core.vectors import SpaceVector
 from postil.embed import general
-from postil.embed.base import Embedders
+from postil.embed.base import Embedders, EmbedQueue
 from postil.errors import Failure
-from postil.media.pictures import Picture
 from postil.media.sniff import video_format
 from postil.store.base import Blobs
 from postil.v1.status_code_pb2 import StatusCode
@@ -103,26 +102,26 @@ class Intake:
             made.failure = Failure(failure.code, f"{made.where}: {failure.details}", failure.notes)
 
     def _picture(self, made: Draft, workflow: BaseWorkflow) -> None:
-        picture = self._opening.to_embed(made.content)
+        takers = self._takers(workflow)
+        picture = self._opening.to_embed(made.content, [queue.spec for queue in takers.values()])
         image = made.message.data.image
         self._host(made)
         image.image_info.width, image.image_info.height = picture.width, picture.height
         image.image_info.format = picture.format
         image.image_info.color_mode = "RGB"
-        queue = self._embedders.default("picture")
-        if queue is not None and workflow.pictures:
-            made.embedding = (queue.spec, queue.infer([picture.image]))
-        if workflow.concepts:
-            self._see(made, picture)
+        running = {queue: queue.infer([picture.content]) for queue in set(takers.values())}
+        if (embedder := takers.get("embedding")) is not None:
+            made.embedding = (embedder.spec, running[embedder])
+        if (sight := takers.get("sight")) is not None:
+            made.sight = running[sight]
 
-    def _see(self, made: Draft, picture: Picture) -> None:
-        """Asks the general model; of the pass that embeds the picture, when that is its own."""
-        if made.embedding is not None and made.embedding[0].version_id == general.EMBEDDER:
-            made.sight = made.embedding[1]
-            return
-        queue = self._embedders.by_version(general.EMBEDDER)
-        if queue is not None:
-            made.sight = queue.infer([picture.image])
+    def _takers(self, workflow: BaseWorkflow) -> dict[str, EmbedQueue]:
+        """Who looks at pictures: for their embedding and, often in the same pass, for what the general model says."""
+        wanted = {
+            "embedding": self._embedders.default("picture") if workflow.pictures else None,
+            "sight": self._embedders.by_version(general.EMBEDDER) if workflow.concepts else None,
+        }
+        return {use: queue for use, queue in wanted.items() if queue is not None}
 
     def _opaque(self, made: Draft) -> None:
         """Videos are kept and served; nothing here looks inside them."""

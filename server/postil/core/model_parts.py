@@ -50,7 +50,7 @@ def build(
 ) -> ModelParts:
     """All of it; nothing runs yet."""
     public, outputs, shelf = PublicModels(embedders), OutputLog(store), HeadShelf(store)
-    inputs = PredictInputs(store, downloads, opening)
+    inputs = PredictInputs(store, embedders, downloads, opening)
     runnables = Runnables(OwnRunning(store, embedders, shelf), public)
     predicting = Predicting(runnables, inputs, outputs)
     workflows = Workflows(store, runnables)

@@ -13,9 +13,9 @@ from postil.core.call import Call
 from postil.core.downloads import Downloads
 from postil.core.hosting import digest_of
 from postil.core.opening import Opening
-from postil.core.runnables import Runnable
+from postil.core.runnables import PICTURE, VECTOR, Runnable
 from postil.core.vectors import BadVector, read_vector
-from postil.embed.base import Outputs
+from postil.embed.base import Embedders, Outputs, Spec
 from postil.errors import Failure
 from postil.store.base import Store
 from postil.v1.data_pb2 import Data
@@ -36,7 +36,8 @@ class Asked:
         where: "inputs[3]", to begin sentences about it with.
         echo: It, as the answer shows it: without bytes.
         kind: "picture", "text", "vector" or "concepts"; "" while it could not be opened.
-        content: An RGB picture, a str, a vector, an input's row of vectors, or concepts, until the models have it.
+        content: A picture as embedders take it, a str, a vector, an input's row of vectors, or concepts, until the
+            models have it.
         running: What the models will say, by the version of the weights that are run.
         failure: Why nothing can be said of it.
     """
@@ -54,12 +55,14 @@ class PredictInputs:
 
     Args:
         store: Inputs named by id are looked up here, and their media are read from its blobs.
+        embedders: Whose weights models run.
         downloads: Fetches what is given by URL.
         opening: Opens pictures.
     """
 
-    def __init__(self, store: Store, downloads: Downloads, opening: Opening) -> None:
+    def __init__(self, store: Store, embedders: Embedders, downloads: Downloads, opening: Opening) -> None:
         self._store = store
+        self._embedders = embedders
         self._downloads = downloads
         self._opening = opening
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
@@ -79,7 +82,7 @@ class PredictInputs:
         position, item = numbered
         asked = Asked(ids.at("inputs", position))
         try:
-            self._open(call, item, asked, {model.takes for model in models})
+            self._open(call, item, asked, models)
             for model in models:
                 if model.takes == asked.kind and model.weights not in asked.running:
                     asked.running[model.weights] = model.run(asked.content)
@@ -88,7 +91,7 @@ class PredictInputs:
             asked.failure = Failure(failure.code, f"{asked.where}: {failure.details}", failure.notes)
         return asked
 
-    def _open(self, call: Call, item: Input, asked: Asked, takes: set[str]) -> None:
+    def _open(self, call: Call, item: Input, asked: Asked, models: Sequence[Runnable]) -> None:
         asked.echo.id = item.id or ids.new_id()
         data = item.data
         if _PROBE in data.metadata.fields:
@@ -96,7 +99,7 @@ class PredictInputs:
                 StatusCode.INPUT_UNSUPPORTED_FORMAT, "models here have no signatures; send data.image or data.text"
             )
         if data.image.url or data.image.base64:
-            self._picture(data, asked)
+            self._picture(data, asked, models)
         elif data.text.raw:
             asked.echo.data.text.raw = data.text.raw
             self._text(data.text.raw, asked)
@@ -106,27 +109,32 @@ class PredictInputs:
             asked.echo.data.concepts.extend(data.concepts)
             asked.content, asked.kind = list(data.concepts), "concepts"
         elif item.id and not data.ListFields():
-            self._stored(call, item.id, asked, takes)
+            self._stored(call, item.id, asked, models)
         else:
             raise _invalid("it is empty; give data.image, data.text.raw, or the id of an input of the app")
 
-    def _picture(self, data: Data, asked: Asked) -> None:
+    def _picture(self, data: Data, asked: Asked, models: Sequence[Runnable]) -> None:
         url = data.image.url.strip()
         asked.echo.data.image.url = url
         if url and data.image.base64:
             raise _invalid("its image has both a url and bytes; send one of them")
         if not url:
-            self._decode(data.image.base64, asked)
+            self._decode(data.image.base64, asked, models)
             return
         try:
             content = self._downloads.get(url)
         except Failure as failure:
             # One code for whatever keeps the picture from arriving: clients look for it.
             raise Failure(StatusCode.INPUT_FAILED, failure.details, failure.notes) from failure
-        self._decode(content, asked)
+        self._decode(content, asked, models)
 
-    def _decode(self, content: bytes, asked: Asked) -> None:
-        asked.content, asked.kind = self._opening.to_embed(content).image, "picture"
+    def _decode(self, content: bytes, asked: Asked, models: Sequence[Runnable]) -> None:
+        takers = [self._spec(model.weights) for model in models if model.takes == PICTURE]
+        asked.content, asked.kind = self._opening.to_embed(content, takers).content, PICTURE
+
+    def _spec(self, weights: str) -> Spec | None:
+        queue = self._embedders.by_version(weights)
+        return queue.spec if queue is not None else None
 
     @staticmethod
     def _text(raw: str, asked: Asked) -> None:
@@ -143,7 +151,7 @@ class PredictInputs:
         except BadVector as problem:
             raise _invalid(f"its embeddings[0] is no vector: {problem}") from problem
 
-    def _stored(self, call: Call, input_id: str, asked: Asked, takes: set[str]) -> None:
+    def _stored(self, call: Call, input_id: str, asked: Asked, models: Sequence[Runnable]) -> None:
         record = self._store.read().input(call.app.row, input_id)
         if record is None:
             raise Failure(
@@ -153,7 +161,7 @@ class PredictInputs:
         asked.echo.CopyFrom(message)
         asked.echo.ClearField("status")
         data = message.data
-        if takes == {"vector"}:
+        if {model.takes for model in models} == {VECTOR}:
             asked.content, asked.kind = record.anchor, "vector"
             return
         if data.text.raw:
@@ -162,9 +170,9 @@ class PredictInputs:
         digest = digest_of(data.image.hosted)
         content = self._store.blobs.get(digest) if digest else None
         if content is not None:
-            self._decode(content, asked)
+            self._decode(content, asked, models)
         elif data.image.url:
-            self._picture(data, asked)
+            self._picture(data, asked, models)
         else:
             raise _invalid("it is neither a picture nor a text; models here take those")
 

@@ -47,10 +47,10 @@ class QueryVectors:
         queue = self._queue("picture", rank, call)
         content = subject.image.base64 or self._download(subject.image.url, rank)
         try:
-            picture = self._opening.to_embed(content)
+            seen = self._opening.to_embed(content, [queue.spec])
         except Failure as failure:
             raise Failure(failure.code, f"{rank.where}: {failure.details}", failure.notes) from failure
-        return queue.spec, _first(queue.submit([picture.image]), call)
+        return queue.spec, _first(queue.submit([seen.content]), call)
 
     def text(self, subject: ByText, rank: Rank, call: Call) -> tuple[Spec, NDArray[np.float32]]:
         """Which embedder, and float32 [dim]."""

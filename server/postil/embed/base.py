@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from postil.media.squares import Square
+
 Matrix = NDArray[np.float32]
 
 
@@ -25,6 +27,7 @@ class Spec(NamedTuple):
     dim: int
     description: str
     classes: int = 0  # how many logits come with each embedding; 0: none
+    square: Square | None = None  # picture: all that it looks at; `prepare` takes that as well, uint8 [side, side, 3]
 
 
 class Outputs(NamedTuple):

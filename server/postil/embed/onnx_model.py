@@ -15,15 +15,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tokenizers import Tokenizer
 
 from postil.embed.base import Matrix, Spec
 from postil.embed.packaged import Unusable, digest, version_id
-from postil.embed.picture import centre_square
 from postil.embed.session import open_session
 from postil.embed.text import checked_text
 from postil.embed.vectors import unit_rows
+from postil.media.squares import Square, as_square
 
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _INPUT_TYPES: dict[str, np.dtype[Any]] = {
@@ -115,15 +114,15 @@ class OnnxModel:
             kind=settings.kind,
             dim=self._probe(),
             description=f"The ONNX {settings.kind} encoder {settings.path.name}.",
+            square=_square(settings) if settings.kind == "picture" else None,
         )
 
     def prepare(self, content: Any) -> Any:
         if self._tokenizer is not None:
             return checked_text(content)
-        picture: Image.Image = content
-        square = centre_square(picture, self._settings.side).astype(np.float32) / np.float32(255)
+        pixels = as_square(content, _square(self._settings)).astype(np.float32) / np.float32(255)
         mean, std = np.asarray(self._settings.mean, np.float32), np.asarray(self._settings.std, np.float32)
-        return np.ascontiguousarray(((square - mean) / std).transpose(2, 0, 1))
+        return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
 
     def embed(self, prepared: Sequence[Any]) -> Matrix:
         return unit_rows(np.concatenate([self._run(item) for item in prepared]))
@@ -151,7 +150,7 @@ class OnnxModel:
 
     def _probe(self) -> int:
         """The dimension, read from the answer to a grey picture or a short text."""
-        grey = Image.new("RGB", (self._settings.side, self._settings.side), (127, 127, 127))
+        grey = np.full((self._settings.side, self._settings.side, 3), 127, np.uint8)
         sample = "sample" if self._tokenizer is not None else grey
         try:
             return int(self._run(self.prepare(sample)).shape[1])
@@ -159,6 +158,10 @@ class OnnxModel:
             raise
         except Exception as error:  # see __init__
             raise Unusable(f"model {self._settings.name}: a trial run failed: {error}") from error
+
+
+def _square(settings: UserModel) -> Square:
+    return Square(settings.side, settings.side)
 
 
 def _role(name: str) -> str:

@@ -18,8 +18,10 @@ from postil.embed.base import Matrix, Outputs, Spec
 from postil.embed.packaged import version_id
 from postil.embed.session import open_session
 from postil.embed.vectors import unit_rows
+from postil.media.squares import Square, as_square
 
 SIDE = 224  # pixels of the square that the model sees (embed/efficientnet.py)
+SQUARE = Square(SIDE, 256)  # of the middle, less a margin of one sixteenth
 CLASSES = 1000
 
 # Raise it when the graph or `prepare` changes in a way that changes vectors: the version id follows.
@@ -32,11 +34,10 @@ SPEC = Spec(
     dim=1280,
     description="General looks of a picture: EfficientNet-Lite0, trained on ImageNet (Apache-2.0).",
     classes=CLASSES,
+    square=SQUARE,
 )
 # Larger batches are no faster (each picture is a run of convolutions by itself) and cost 10 MB a picture.
 BATCH = 2
-
-_SHORT_SIDE = 256  # the picture is scaled to this, then the middle SIDE × SIDE is taken
 
 
 class PictureModel:
@@ -58,9 +59,9 @@ class PictureModel:
         convert.ensure(path)
         self._session = open_session(path, threads)
 
-    def prepare(self, content: Image.Image) -> NDArray[np.uint8]:
-        """An RGB picture of any size to uint8 [SIDE, SIDE, 3]: the middle square, less a margin of one sixteenth."""
-        return centre_square(content, SIDE, SIDE / _SHORT_SIDE)
+    def prepare(self, content: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """An RGB picture of any size, or its SQUARE, to uint8 [SIDE, SIDE, 3]."""
+        return as_square(content, SQUARE)
 
     def embed(self, prepared: Sequence[Any]) -> Matrix:
         return self.run(np.stack(prepared))[0]
@@ -73,21 +74,3 @@ class PictureModel:
         """uint8 [n, SIDE, SIDE, 3] to unit embeddings, float32 [n, 1280], and logits, float32 [n, CLASSES]."""
         embeddings, logits = self._session.run(["embeddings", "logits"], {"pictures": pictures})
         return unit_rows(embeddings), logits
-
-
-def centre_square(picture: Image.Image, side: int, share: float = 1.0) -> NDArray[np.uint8]:
-    """The middle square of an RGB picture, scaled to side × side: uint8 [side, side, 3].
-
-    Args:
-        picture: RGB, any size from 1 × 1.
-        side: Pixels.
-        share: How much of the shorter edge the square takes.
-    """
-    edge = min(picture.size) * share
-    left, top = (picture.width - edge) / 2, (picture.height - edge) / 2
-    # One resize of the square alone: what lies outside it is never scaled. The gap lets a large picture be
-    # halved cheaply before the fine filter.
-    scaled = picture.resize(
-        (side, side), Image.Resampling.BICUBIC, box=(left, top, left + edge, top + edge), reducing_gap=3.0
-    )
-    return np.asarray(scaled)

@@ -21,18 +21,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from postil.errors import Failure
 from postil.media.pictures import FORMATS, PictureLimits, PictureReader, too_hungry
+from postil.media.squares import Square
 
 # Frames. kind, four numbers, bytes of the body.
 HEAD = struct.Struct("!cIIIIQ")
 OPEN = b"O"  # to the decoder: side or 0; body: the file
+SQUARE = b"S"  # to it: the two numbers of a Square; body: the file
 READY = b"+"  # from it, once
 ROOM = b"R"  # from it: pixels; it goes on when it gets GO
 GO = b"g"  # a frame without numbers
-PICTURE = b"P"  # from it: width, height, format, width of the body's picture; body: RGB rows
+PICTURE = b"P"  # from it: width, height, format, width of the body's picture or square; body: RGB rows
 FAILURE = b"F"  # from it: status code; body: JSON of details and notes
 
 # Pictures of fewer pixels are decoded without asking for room: the way there and back costs more.
@@ -123,19 +126,24 @@ def main(settings: dict[str, Any]) -> None:
 
 def _serve(line: Line, reader: PictureReader, cpu_s: int) -> None:
     """Answers one request."""
-    _, (side, *_), data = line.receive()
+    wanted, numbers, data = line.receive()
     _allow_time(cpu_s)
     try:
-        picture = reader.open(data, side=side or None)
-        body = picture.image.tobytes()
+        if wanted == SQUARE:
+            square = Square(numbers[0], numbers[1])
+            seen = reader.square(data, square)
+            size, across, body = seen[1:], square.side, np.asarray(seen.content).tobytes()
+        else:
+            picture = reader.open(data, side=numbers[0] or None)
+            size, across, body = picture[1:], picture.image.width, picture.image.tobytes()
     except Failure as failure:
         _refuse(line, failure)
         return
     except MemoryError:
         _refuse(line, too_hungry())
         return
-    kind = FORMATS.index(picture.format)
-    line.send(PICTURE, picture.width, picture.height, kind, picture.image.width, body=body)
+    width, height, kind = size
+    line.send(PICTURE, width, height, FORMATS.index(kind), across, body=body)
 
 
 def _refuse(line: Line, failure: Failure) -> None:

@@ -18,13 +18,15 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from postil import errors
 from postil.media import decoder
-from postil.media.pictures import FORMATS, Picture, PictureLimits, PixelRoom, check_file
+from postil.media.pictures import FORMATS, Picture, PictureLimits, PixelRoom, Seen, check_file
+from postil.media.squares import Square
 from postil.v1.status_code_pb2 import StatusCode
 
 # The path is given along because the interpreter starts isolated: without variables, and so without their secrets.
@@ -33,7 +35,13 @@ _BOOT = (
     "sys.path.extend(set(settings.pop('path')) - set(sys.path)); "
     "from postil.media.decoder import main; main(settings)"
 )
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    # The next picture takes the memory of the last one: given back and asked for again, it costs as much as scaling.
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 20),
+}
 _START_S = 120.0  # machines may be very busy
 _SHOWN = 2000  # characters of what a decoder says
 
@@ -60,6 +68,23 @@ class _Lost(Exception):
 
 class _Slow(_Lost):
     """It was out of time."""
+
+
+class _Wanted(NamedTuple):
+    """What is to be made of a picture: a frame's kind and numbers."""
+
+    kind: bytes
+    numbers: tuple[int, ...]
+
+
+class _Made(NamedTuple):
+    """What a decoder made of it."""
+
+    width: int
+    height: int
+    format: str
+    across: int  # pixels of a row
+    rows: bytes  # RGB
 
 
 class _Decoder:
@@ -94,8 +119,8 @@ class _Decoder:
         self._line = decoder.Line(end, shared)
         self._ready = False
 
-    def open(self, data: bytes, side: int, room: PixelRoom) -> Picture:
-        """The picture.
+    def open(self, data: bytes, wanted: _Wanted, room: PixelRoom) -> _Made:
+        """What is wanted of the picture.
 
         Raises:
             Failure: It is not accepted.
@@ -104,9 +129,9 @@ class _Decoder:
         try:
             self._wait_until_ready()
             self._line.settimeout(self._budget.wall_s)
-            self._line.send(decoder.OPEN, side, body=data)
+            self._line.send(wanted.kind, *wanted.numbers, body=data)
             with contextlib.ExitStack() as held:
-                return self._answer(held, room)
+                return self._answer(held, wanted, room)
         except TimeoutError:
             self.end()
             raise _Slow from None
@@ -131,7 +156,7 @@ class _Decoder:
         self._line.close()
         return _Slow() if code == -signal.SIGXCPU else _Lost(f"the decoder ended with {code}")
 
-    def _answer(self, held: contextlib.ExitStack, room: PixelRoom) -> Picture:
+    def _answer(self, held: contextlib.ExitStack, wanted: _Wanted, room: PixelRoom) -> _Made:
         """What the process makes of it. Nothing it says is trusted: it has read a stranger's file."""
         while True:
             self._line.settimeout(self._budget.wall_s)
@@ -140,19 +165,20 @@ class _Decoder:
                 held.enter_context(room.take(numbers[0]))
                 self._line.send(decoder.GO)
             elif kind == decoder.PICTURE:
-                return self._picture(numbers, body)
+                return self._made(wanted, numbers, body)
             elif kind == decoder.FAILURE:
                 raise self._failure(numbers[0], body)
             else:
                 raise EOFError
 
     @staticmethod
-    def _picture(numbers: list[int], body: bytes) -> Picture:
+    def _made(wanted: _Wanted, numbers: list[int], body: bytes) -> _Made:
         width, height, kind, across = numbers
         if not across or not body or len(body) % (3 * across) or kind >= len(FORMATS):
             raise EOFError
-        image = Image.frombytes("RGB", (across, len(body) // (3 * across)), body)
-        return Picture(image, width, height, FORMATS[kind])
+        if wanted.kind == decoder.SQUARE and not across == wanted.numbers[0] == len(body) // (3 * across):
+            raise EOFError
+        return _Made(width, height, FORMATS[kind], across, body)
 
     @staticmethod
     def _failure(code: int, body: bytes) -> Exception:
@@ -217,15 +243,25 @@ class Decoders:
     def open(self, data: bytes, *, side: int | None = None) -> Picture:
         """See `PictureReader.open`. A picture over which two decoders die is damaged, one that takes too long or too
         much memory is too large."""
+        made = self._open(data, _Wanted(decoder.OPEN, (side or 0,)))
+        size = (made.across, len(made.rows) // (3 * made.across))
+        return Picture(Image.frombytes("RGB", size, made.rows), *made[:3])
+
+    def square(self, data: bytes, square: Square) -> Seen:
+        """See `PictureReader.square`, and `open`. Nothing but the square leaves the decoder."""
+        made = self._open(data, _Wanted(decoder.SQUARE, square))
+        return Seen(np.frombuffer(made.rows, np.uint8).reshape(square.side, square.side, 3), *made[:3])
+
+    def _open(self, data: bytes, wanted: _Wanted) -> _Made:
         check_file(data, self._limits)
         try:
-            return self._try(data, side or 0)
+            return self._try(data, wanted)
         except _Slow:
             raise self._too_slow() from None
         except _Lost:  # perhaps not over the picture: somebody may have ended the process, or the machine was full
             pass
         try:
-            return self._try(data, side or 0)
+            return self._try(data, wanted)
         except _Slow:
             raise self._too_slow() from None
         except _Lost as lost:
@@ -248,11 +284,11 @@ class Decoders:
         with self._lock:
             return [one.process.pid for one in self._running]
 
-    def _try(self, data: bytes, side: int) -> Picture:
+    def _try(self, data: bytes, wanted: _Wanted) -> _Made:
         place = self._idle.get()
         try:
             place = place or self._new()
-            return place.open(data, side, self._room)
+            return place.open(data, wanted, self._room)
         except _Lost as lost:
             place = self._replace(place, lost)
             raise

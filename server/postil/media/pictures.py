@@ -21,6 +21,7 @@ from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
 from postil import errors
 from postil.media.sniff import describe, picture_format
+from postil.media.squares import Pixels, Square, cut
 from postil.v1.data_pb2 import BoundingBox
 from postil.v1.status_code_pb2 import StatusCode
 
@@ -52,6 +53,15 @@ class Picture(NamedTuple):
     format: str  # one of FORMATS
 
 
+class Seen(NamedTuple):
+    """A picture as embedders take it."""
+
+    content: Image.Image | Pixels  # RGB picture, or the square that was asked for
+    width: int  # as in Picture
+    height: int
+    format: str
+
+
 @dataclass(frozen=True)
 class PictureLimits:
     """What is accepted.
@@ -75,6 +85,10 @@ class Opener(Protocol):
 
     def open(self, data: bytes, *, side: int | None = None) -> Picture:
         """See `PictureReader.open`."""
+        ...
+
+    def square(self, data: bytes, square: Square) -> Seen:
+        """See `PictureReader.square`."""
         ...
 
 
@@ -149,6 +163,11 @@ class PictureReader:
             ) from error
         width, height = size or upright.size
         return Picture(reduced, width, height, _format(image))
+
+    def square(self, data: bytes, square: Square) -> Seen:
+        """What an embedder looks at: the square of the picture as `open` gives it with EMBED_SIDE. Raises as `open`."""
+        picture = self.open(data, side=EMBED_SIDE)
+        return Seen(cut(picture.image, square), *picture[1:])
 
     def _identify(self, data: bytes) -> Image.Image:
         """Reads the header only."""
