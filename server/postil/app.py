@@ -22,7 +22,7 @@ from postil.core.apps import Apps
 from postil.core.chores import Chores
 from postil.core.downloads import Downloads
 from postil.core.evaluating import Evaluating
-from postil.core.hosting import Hosting
+from postil.core.hosting import Hosted, Hosting
 from postil.core.intake import Intake
 from postil.core.opening import Opening
 from postil.core.processing import Processing
@@ -99,6 +99,7 @@ class App:
         self._afterwards: list[Callable[[], object]] = []  # what begins once calls are welcome
         self._explain: Callable[[Exception], BaseException] = lambda error: error
         self._suspect: Callable[[BaseException], BaseException] = lambda error: error
+        self._look: Callable[[Exception], BaseException] = lambda error: error
         self._forget_thumbnails: Callable[[], object] = lambda: None
         self._erase: Callable[[], object] = lambda: None
         self.metrics = Metrics()
@@ -121,7 +122,7 @@ class App:
             raise ConfigError("protobuf runs without its native part, twenty times slower: reinstall protobuf")
         store = SqliteStore(config.data_dir)
         on_stop(store.close)
-        self._explain, self._suspect = store.health.explain, store.health.suspect
+        self._explain, self._suspect, self._look = store.health.explain, store.health.suspect, store.health.look
         credentials, tls = guards.credentials(config, store), guards.certificates(config)
         gateway = self._gateway()
         decoders = self._own(self._decoders())
@@ -236,7 +237,8 @@ class App:
         thumbnails = Thumbnails(self._config.data_dir / THUMBNAILS, decoders)
         self._forget_thumbnails = partial(thumbnails.sweep, lambda digest: store.blobs.path(digest) is not None)
         self._forget_thumbnails()
-        return routes.build(self._ready.is_set, self.metrics, store.blobs.path, thumbnails.path, credentials.caller)
+        hosted = Hosted(store.blobs).path
+        return routes.build(self._ready.is_set, self.metrics, hosted, thumbnails.path, credentials.caller)
 
     def _limits(self) -> rpc.Limits:
         config = self._config
@@ -247,7 +249,7 @@ class App:
         return self._own(audit).note if audit else None
 
     def _trouble(self, error: Exception) -> Failure | None:
-        return failure_of(self._explain(error))
+        return failure_of(self._explain(error)) or failure_of(self._look(error))
 
     def _count_walk(self, plan: Plan) -> None:
         self._walked[plan].inc()

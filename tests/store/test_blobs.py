@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from postil.store.base import WriteFailed
+from postil.store.base import Corrupt, WriteFailed
 from postil.store.blobs import FileBlobs
 
 
@@ -89,3 +89,17 @@ def test_a_put_that_fails_leaves_nothing(blobs: FileBlobs, tmp_path: Path, monke
     with pytest.raises(WriteFailed, match=r"No space.*blobs/"):
         blobs.put(b"too much")
     assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
+
+
+def test_a_damaged_file_is_not_handed_out_and_comes_back_when_put_again(blobs: FileBlobs) -> None:
+    digest = blobs.put(b"picture")
+    path = blobs.checked(digest)
+    assert path is not None
+    path.write_bytes(b"pIcture")
+    os.utime(path, (1, 1))
+    for _ in range(2):
+        with pytest.raises(Corrupt, match="Post the same content again"):
+            blobs.checked(digest)
+    assert blobs.put(b"picture") == digest
+    assert blobs.checked(digest) == path
+    assert blobs.checked("0" * 64) is None

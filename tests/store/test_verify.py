@@ -134,3 +134,27 @@ def test_a_damaged_vector_is_never_read(furnished: SqliteStore, tamper: Callable
         with pytest.raises(Corrupt, match="annotation row 2 in space 1"):
             read()
     assert queries.vectors(1, [1]).matrix.tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("table", ["inputs", "annotations", "concepts"])
+def test_a_flipped_bit_in_a_message_is_noticed(furnished: SqliteStore, data_dir: Path, table: str) -> None:
+    """By verify, and by the look that an unexpected error brings about; from then on nothing is written."""
+    furnished.write(lambda tx: tx.replace_messages({3: b"message of annotation"}))
+    row = 3 if table == "annotations" else 1
+    with closing(sqlite3.connect(data_dir / DATABASE)) as connection:
+        Database(connection).table(table).update(row, {"message": b"message of annotatioN"})
+        connection.commit()
+    finding = f"The message of row {row} of {table} fails its checksum."
+    assert finding in list(verify(data_dir))
+    error = TypeError("a row of another kind")
+    while not isinstance(found := furnished.health.look(error), Corrupt):  # a busy machine may not be through at once
+        assert found is error
+    assert furnished.health.damage == finding
+    with pytest.raises(Corrupt, match="Nothing is written"):
+        furnished.write(lambda tx: tx.put_setting("a", "b"))
+
+
+def test_an_unexpected_error_of_a_sound_database_stays_what_it_is(furnished: SqliteStore) -> None:
+    error = TypeError("ours")
+    assert furnished.health.look(error) is error
+    assert furnished.health.look(error) is error

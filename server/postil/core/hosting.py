@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from postil.errors import Failure
 from postil.media.thumbnails import SIZES
+from postil.store.base import Blobs, Corrupt
 from postil.v1.data_pb2 import Data
 from postil.v1.dataset_pb2 import DatasetVersionInput
 from postil.v1.image_pb2 import HostedURL
+from postil.v1.status_code_pb2 import StatusCode
 
 _DIGEST_LENGTH = 64
 _PATH = "/blobs/"
@@ -32,6 +36,20 @@ class Hosting:
     def prefix(self) -> str:
         """What stands before a size or a digest."""
         return f"{self.base}{_PATH}"
+
+
+class Hosted:
+    """What is served to whoever knows a digest."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    def path(self, digest: str) -> Path | None:
+        """The file, or None. Raises Failure INTERNAL_DATABASE_ISSUE when it is not what was put."""
+        try:
+            return self._blobs.checked(digest)
+        except Corrupt as error:
+            raise Failure(StatusCode.INTERNAL_DATABASE_ISSUE, str(error)) from error
 
 
 def digest_of(hosted: HostedURL) -> str:

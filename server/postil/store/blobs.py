@@ -22,6 +22,7 @@ from postil.store.damage import refused
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PARTIAL = ".partial-"
+_REMEMBERED = 100_000  # files known to be what was put: some 20 MB
 
 
 class FileBlobs:
@@ -32,6 +33,7 @@ class FileBlobs:
         # Between a put that finds its content present and the op that refers to it, a sweep must not come.
         self._sweeping = threading.Lock()
         self._opened = time.time(), time.monotonic()
+        self._sound: dict[str, int] = {}  # digest -> time of the file that was compared with it
         self._durable: set[Path] = set()  # folders whose names are on disk
 
     def put(self, content: bytes) -> str:
@@ -95,6 +97,22 @@ class FileBlobs:
             return None
         path = self._place(digest)
         return path if path.is_file() else None
+
+    def checked(self, digest: str) -> Path | None:
+        """As `path`, for whoever sends the file without looking: it is compared with its digest, once for each
+        time that it was put. Raises Corrupt."""
+        path = self.path(digest)
+        try:
+            seen = path.stat().st_mtime_ns if path is not None else 0
+        except FileNotFoundError:
+            return None  # swept since
+        if path is not None and self._sound.get(digest) != seen:
+            if not intact(path, digest):
+                raise Corrupt(f"The file {path} is not what was put there. Post the same content again to mend it.")
+            if len(self._sound) >= _REMEMBERED:
+                self._sound = {}
+            self._sound[digest] = seen
+        return path
 
     def sweep(self, keep: Callable[[str], bool], older_than_s: float, go_on: Callable[[], bool] = lambda: True) -> int:
         """Asks `keep` about each file last put more than `older_than_s` seconds ago, and removes it on False.

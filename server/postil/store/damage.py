@@ -10,6 +10,7 @@ import errno
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -32,6 +33,9 @@ _DAMAGE_CODES = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 _UNDECODABLE = "Could not decode to UTF-8"  # Python's own, without a code; we only ever write UTF-8
 _REFUSED = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO))
 
+_LOOK_S = 0.5  # that a call waits
+_LOOK_EVERY_S = 600.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -50,6 +54,8 @@ class Health:
         self._path = path
         self._damage = ""
         self._gate = threading.Lock()
+        self._looking: Checker | None = None
+        self._look_at = 0.0  # monotonic; not before
 
     @property
     def damage(self) -> str:
@@ -97,6 +103,28 @@ class Health:
                 explained = self.note(self._damage)
                 explained.__cause__ = error
         return explained
+
+    def look(self, error: Exception) -> BaseException:
+        """The same for one that nobody expected while a server runs: now and then the pages and messages are looked
+        through on account of it. A small database is through in time for this error, a large one for the next."""
+        with self._gate:
+            if not self._damage and time.monotonic() >= self._look_at:
+                self._look_at = time.monotonic() + _LOOK_EVERY_S
+                self._looking = Checker(self._path, self)
+                self._looking.start()
+            looking = self._looking
+        if looking is not None:
+            looking.wait(_LOOK_S)
+        if not self._damage:
+            return error
+        explained = self.note(self._damage)
+        explained.__cause__ = error
+        return explained
+
+    def close(self) -> None:
+        """Looks no further."""
+        if self._looking is not None:
+            self._looking.close()
 
     def explain_opening(self, error: BaseException) -> BaseException:
         """The same while the database is opened, when a row or a table that every one has can only be missing through
@@ -159,9 +187,9 @@ class Checker:
         """Begins; returns at once."""
         self._thread.start()
 
-    def wait(self) -> None:
-        """Until it is through."""
-        self._thread.join()
+    def wait(self, timeout: float | None = None) -> None:
+        """Until it is through, or for so many seconds."""
+        self._thread.join(timeout)
 
     def close(self) -> None:
         """Breaks off."""

@@ -109,6 +109,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Finishes the writes that were submitted, then lets the directory go. Safe to call twice."""
+        self.health.close()
         self._writer.close()
         self._readers.close()
         self.key_stamp.close()

@@ -36,7 +36,7 @@ def routes(blob: Blob, thumbnail: Thumbnail, sizes: tuple[str, ...]) -> list[Rou
     """The routes of hosted media.
 
     Args:
-        blob: Digest (64 hexadecimal digits) to the hosted file, or None.
+        blob: Digest (64 hexadecimal digits) to the hosted file, or None; raises Failure when the file is damaged.
         thumbnail: Digest, size and file to the file of the thumbnail; raises Failure when the file is no picture.
         sizes: The names of sizes beside the original.
     """
@@ -65,7 +65,10 @@ def routes(blob: Blob, thumbnail: Thumbnail, sizes: tuple[str, ...]) -> list[Rou
 
 def _original(name: str, blob: Blob) -> tuple[str, Path]:
     match = _NAME.fullmatch(name)
-    path = blob(match[1]) if match else None
+    try:
+        path = blob(match[1]) if match else None
+    except Failure:
+        raise HTTPException(500, "the hosted file is damaged; post the same content again to mend it") from None
     if match is None or path is None:
         raise HTTPException(404, "no hosted file has this digest")
     return match[1], path
