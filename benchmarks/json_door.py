@@ -1,11 +1,12 @@
 """The JSON door beside its floor: searches of ten hits over HTTP, against a bare Starlette handler that returns the
 same bytes from the same HTTP server, and against the same searches over gRPC.
 
-    python -m benchmarks.json_door [--inputs 2000] [--seconds 3]
+    python -m benchmarks.json_door [--inputs 2000] [--seconds 4]
 
 Raw sockets with keep-alive, so that the client costs little. Prints requests a second at one and at eight connections,
-CPU of the server per request, and medians in milliseconds. Vectors and labels are the client's own, so that nothing is
-embedded. "Alone" is the door with a dispatcher that has the answer at hand: what the door itself costs.
+CPU of the server per request, and medians in milliseconds, all measured by turns in short slices. Vectors and labels
+are the client's own, so that nothing is embedded. "Alone" is the door with a dispatcher that has the answer at hand:
+what the door itself costs. A "page" is what `curl` asks for: no pagination, and a new connection for each request.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from support.server import OWN, Server
 
 DIM = 64
 HITS = 10
+SLICES = 8
 PATH = "/v2/annotations/searches"
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -72,16 +74,17 @@ def post_inputs(server: Server, count: int) -> None:
             raise SystemExit(reply)
 
 
-def bodies(count: int) -> list[bytes]:
-    """Searches by vector."""
+def bodies(count: int, *, paged: bool = True) -> list[bytes]:
+    """Searches by vector, for ten hits, or for as many as a first page has."""
     rng = np.random.default_rng(8)
     vectors = rng.standard_normal((count, DIM)).astype(np.float32)
-    return [json.dumps(_search(vector.tolist())).encode() for vector in vectors]
+    page = {"pagination": {"per_page": HITS}} if paged else {}
+    return [json.dumps(_search(vector.tolist()) | page).encode() for vector in vectors]
 
 
 def _search(vector: Sequence[float]) -> dict[str, Any]:
     rank = {"annotation": {"data": {"embeddings": [{"vector": vector}]}}}
-    return {"searches": [{"query": {"ranks": [rank]}}], "pagination": {"per_page": HITS}}
+    return {"searches": [{"query": {"ranks": [rank]}}]}
 
 
 def request(host: str, body: bytes) -> bytes:
@@ -180,7 +183,12 @@ def stored(answer: bytes, port: Any) -> None:
     from postil.doors.rpc import methods
 
     gateway = Gateway(methods.table(), Limits(32, 1 << 28, 1 << 30))
-    gateway.open(lambda _method, _request, _metadata: answer)
+
+    def call(_method: str, read: Callable[[], object], _metadata: object, **_options: object) -> bytes:
+        read()
+        return answer
+
+    gateway.open(call)
     port.value = HttpDoor(gateway).listen(Address("127.0.0.1", 0))
     threading.Event().wait()
 
@@ -195,38 +203,78 @@ def beside(target: Callable[[bytes, Any], None], content: bytes) -> tuple[multip
     return process, shared.value
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="postil-json-") as folder:
-        server = Server(Path(folder))
-        post_inputs(server, args.inputs)
-        wanted, port = bodies(500), urlsplit(server.http).port or 0
-        sent = [request("127.0.0.1", body) for body in wanted]
-        answer = exchange(socket.create_connection(("127.0.0.1", port)), sent[0])
-        floor, floor_port = beside(bare, answer)
-        message = PostAnnotationsSearchesRequest()
-        Reader().read(json.loads(wanted[0]), message)
-        response = server.call(OWN, "PostAnnotationsSearches", message).SerializeToString()
-        door, door_port = beside(stored, response)
-        print(f"{len(json.loads(answer)['hits'])} hits, {len(answer):,} bytes of JSON")
-        for clients in (1, 8):
-            rows = {
-                "bare Starlette": run(http(floor_port, sent), floor.pid or 0, args.seconds, clients),
-                "JSON door alone": run(http(door_port, sent), door.pid or 0, args.seconds, clients),
-                "JSON door": run(http(port, sent), server.process.pid, args.seconds, clients),
-                "gRPC door": run(rpc(server, wanted), server.process.pid, args.seconds, clients),
-            }
-            for name, row in rows.items():
-                print(f"{clients} × {name:15} {row.rate:7.0f}/s  p50 {row.median_ms:6.2f} ms  CPU {row.cpu_us:5.0f} µs")
-            floor_rate = rows["bare Starlette"].rate
-            for name in ("JSON door alone", "JSON door"):
-                print(f"  {name} / bare: {rows[name].rate / floor_rate:.2f}")
+def fresh(port: int, sent: Sequence[bytes]) -> Callable[[], Callable[[int], object]]:
+    """Clients that connect anew for each request, as `curl` does."""
+
+    def call(number: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            return exchange(connection, sent[number % len(sent)])
+
+    return lambda: call
+
+
+class Contender(NamedTuple):
+    """A server and its clients."""
+
+    make: Callable[[], Callable[[int], object]]
+    pid: int
+
+
+def by_turns(contenders: dict[str, Contender], seconds: float, clients: int) -> dict[str, Figures]:
+    """Each for a short slice, over and over, so that what else the machine does meets all of them; medians."""
+    slices: dict[str, list[Figures]] = {name: [] for name in contenders}
+    for _ in range(SLICES):
+        for name, (make, pid) in contenders.items():
+            slices[name].append(run(make, pid, seconds / SLICES, clients))
+    return {name: Figures(*map(statistics.median, zip(*taken, strict=True))) for name, taken in slices.items()}
+
+
+def measure(folder: Path, inputs: int, seconds: float) -> dict[str, dict[str, Figures]]:
+    """Figures at "1" and "8" connections, and of a "page"; `seconds` for each server in each."""
+    server = Server(folder)
+    post_inputs(server, inputs)
+    wanted, port = bodies(500), urlsplit(server.http).port or 0
+    sent = [request("127.0.0.1", body) for body in wanted]
+    answer = exchange(socket.create_connection(("127.0.0.1", port)), sent[0])
+    message = PostAnnotationsSearchesRequest()
+    Reader().read(json.loads(wanted[0]), message)
+    response = server.call(OWN, "PostAnnotationsSearches", message).SerializeToString()
+    (floor, floor_port), (door, door_port) = beside(bare, answer), beside(stored, response)
+    whole = bodies(100, paged=False)
+    contenders = {
+        "bare Starlette": Contender(http(floor_port, sent), floor.pid or 0),
+        "JSON door alone": Contender(http(door_port, sent), door.pid or 0),
+        "JSON door": Contender(http(port, sent), server.process.pid),
+        "gRPC door": Contender(rpc(server, wanted), server.process.pid),
+    }
+    pages = {
+        "curl": Contender(fresh(port, [request("127.0.0.1", body) for body in whole]), server.process.pid),
+        "gRPC door": Contender(rpc(server, whole), server.process.pid),
+    }
+    try:
+        figures = {str(clients): by_turns(contenders, seconds, clients) for clients in (1, 8)}
+        return figures | {"page": by_turns(pages, seconds, 1)}
+    finally:
         floor.terminate()
         door.terminate()
         server.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="postil-json-") as folder:
+        figures = measure(Path(folder), args.inputs, args.seconds)
+    for load, rows in figures.items():
+        for name, row in rows.items():
+            print(f"{load:4} × {name:15} {row.rate:7.0f}/s  p50 {row.median_ms:6.2f} ms  CPU {row.cpu_us:5.0f} µs")
+    for load in ("1", "8"):
+        floor = figures[load]["bare Starlette"]
+        for name in ("JSON door alone", "JSON door"):
+            row = figures[load][name]
+            print(f"  {load} × {name} / bare: {row.rate / floor.rate:.2f}, by CPU {floor.cpu_us / row.cpu_us:.2f}")
 
 
 if __name__ == "__main__":

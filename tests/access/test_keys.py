@@ -86,6 +86,16 @@ def test_http_says_401_and_403(world: World) -> None:
     assert requests.get(url, headers=dict(shows(weak)), timeout=60).status_code == 403
 
 
+@pytest.mark.parametrize("body", ["{", "[1]", '{"inputs": 5}', "[" * 10_000])
+def test_a_stranger_is_not_told_what_is_wrong_with_his_request(world: World, body: str) -> None:
+    url = f"{world.server.http}/v2/users/bob/apps/theirs/inputs"
+    for headers, code in [({}, 11102), ({"authorization": "Key x"}, 11008)]:
+        answer = requests.post(url, data=body, headers=headers, timeout=60)
+        assert (answer.status_code, answer.json()["status"]["code"]) == (401, code)
+    answer = requests.post(url, data=body, headers=dict(shows(world.bob)), timeout=60)
+    assert (answer.status_code, answer.json()["status"]["code"] in {11100, 11102}) == (400, True)
+
+
 def test_old_clients_get_the_code_they_know(world: World) -> None:
     old = {"authorization": "Key x", "x-clarifai-client": "python:2.6.2"}
     answer = requests.get(f"{world.server.http}/v2/models", headers=old, timeout=60)

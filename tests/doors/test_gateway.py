@@ -45,7 +45,7 @@ class Door:
         self.gateway = Gateway(METHODS, Limits(8, LARGEST, 4 * LARGEST), origins)
         inner = dispatcher(handlers, limits=room)
 
-        def call(method: str, request: bytes, metadata: Any, **_options: Any) -> bytes:
+        def call(method: str, request: Any, metadata: Any, **_options: Any) -> bytes:
             self.metadata.append(dict(metadata))
             return inner.call(method, request, metadata)
 

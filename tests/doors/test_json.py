@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -210,6 +211,15 @@ def test_numbers_have_no_more_digits_than_they_mean() -> None:
     }
     assert b'"year":2020}' in PRINTER.text(Data(metadata=metadata)).replace(b",", b"}")
     assert text_of(Data(metadata=Struct())) == {"metadata": {}}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_numbers_are_read_by_protobuf_too(sign: int) -> None:
+    largest = sign * float(np.finfo(np.float32).max)
+    for message in (Hit(score=largest), Embedding(vector=[0.5, largest])):
+        text = PRINTER.text(message)
+        assert json_format.Parse(text, type(message)()) == message
+        assert read(type(message), json_text.parse(text)) == message
 
 
 def test_what_is_not_finite_is_said_in_words() -> None:

@@ -31,6 +31,7 @@ from postil.v1.status_pb2 import BaseResponse
 Call = Callable[..., bytes]  # the dispatcher's
 
 _READERS = 8  # threads that answer reads, as many as behind the gRPC door
+_EAGER = 2  # of them take calls as they come, the others while these are held up by long ones
 _REMEMBERED = 16 << 20  # bytes of JSON of stored messages, for each type of them
 _PASSED_ON = ("authorization", "x-clarifai-session-token", "x-clarifai-request-id-prefix", "x-clarifai-client")
 _REFUSALS: dict[Reason, statuses.Code] = {
@@ -77,7 +78,7 @@ class Gateway:
         self._plain = json_out.Printer()
         self._reader = Reader()
         self._writing = Workers[Reply](limits.threads, "http")
-        self._reading = Workers[Reply](min(_READERS, limits.threads), "http-read")
+        self._reading = Workers[Reply](min(_READERS, limits.threads), "http-read", _EAGER)
         self._most = limits.calls
         self._running = 0  # of the event loop
         self._call: Call = _not_yet
@@ -158,13 +159,15 @@ class Gateway:
     def _work(
         self, match: Match, scope: Scope, headers: Mapping[str, str], body: bytes, active: Callable[[], bool]
     ) -> Reply:
-        """From body to reply, on a thread."""
+        """From body to reply, on a thread. The dispatcher has the body read once it knows who asks: strangers cost
+        little, and learn nothing about what is wrong with it."""
         try:
-            body = encodings.inflate(body, headers.get("content-encoding", ""), self._bodies.largest)
             method = match.binding.method
-            request = self._request(match, scope["query_string"], body).SerializeToString()
+            request = partial(self._request, match, scope["query_string"], body, headers.get("content-encoding", ""))
             metadata = [(name, headers[name]) for name in _PASSED_ON if name in headers]
-            answered = self._call(method.name, request, metadata, active=active, peer=partial(_peer, scope))
+            answered = self._call(
+                method.name, request, metadata, active=active, peer=partial(_peer, scope), size=len(body)
+            )
             answer = self._printer.read(method.response, answered)
         except Failure as failure:
             return self._refusal(failure, headers)
@@ -175,8 +178,9 @@ class Gateway:
             return self._refusal(Failure(StatusCode.INTERNAL_SERVER_ISSUE, _UNEXPECTED), headers)
         return self._reply(answer, headers)
 
-    def _request(self, match: Match, query: bytes, body: bytes) -> Any:
+    def _request(self, match: Match, query: bytes, body: bytes, encoding: str) -> Any:
         """The request message: query first, then body, then path, each overriding what came before."""
+        body = encodings.inflate(body, encoding, self._bodies.largest)
         binding = match.binding
         message: Any = binding.method.request()
         if query:
@@ -221,7 +225,7 @@ def _peer(scope: Scope) -> str:
     return f"http:[{host}]:{port}" if ":" in host else f"http:{host}:{port}"
 
 
-def _not_yet(_method: str, _request: bytes, _metadata: Sequence[tuple[str, str]], **_options: object) -> bytes:
+def _not_yet(_method: str, _request: object, _metadata: Sequence[tuple[str, str]], **_options: object) -> bytes:
     raise Refused(Reason.UNAVAILABLE, "The server is starting or stopping. Try again soon.")
 
 

@@ -138,9 +138,14 @@ def _names(enum: EnumDescriptor) -> Convert:
     return lambda number: names.get(number, number)
 
 
+# From here on a 32-bit float is written as a 64-bit one: the shortest digits of the very largest are rounded up, and
+# protobuf's own reader in Python takes them for too large.
+_LARGE = 3.4028234e38
+
+
 def _float(value: float) -> Any:
     """A 32-bit float: numpy's type tells orjson to write no more digits than such a number has."""
-    return np.float32(value) if value - value == 0.0 else _not_finite(value)
+    return np.float32(value) if -_LARGE < value < _LARGE else _double(value)
 
 
 def _double(value: float) -> Any:
@@ -149,7 +154,7 @@ def _double(value: float) -> Any:
 
 def _floats(values: Any) -> Any:
     numbers = np.fromiter(values, np.float32, len(values))
-    return numbers if np.isfinite(numbers).all() else [_float(value) for value in values]
+    return numbers if (np.abs(numbers) < _LARGE).all() else [_float(value) for value in values]
 
 
 def _not_finite(value: float) -> str:

@@ -33,6 +33,8 @@ from postil.v1.status_pb2 import Status
 Handler = Callable[[Call, Any], Message | bytes]
 Metadata = Iterable[tuple[str, str | bytes]]
 
+# The serialized message, or what reads it from another form once it is known who asks.
+Request = bytes | Callable[[], Message]
 Peer = Callable[[], str]  # where a call came from, put into words only when somebody wants to know
 
 _PREFIX_KEY = "x-clarifai-request-id-prefix"
@@ -40,6 +42,9 @@ _PREFIX_LENGTH = 96
 _OK = statuses.status(StatusCode.SUCCESS)
 _SLOW_S = 2.0
 _TOO_OFTEN = "More than {} calls a second came from this caller. Slow down, or ask the operator for --rate-limit."
+_BUSY = "The server is working on as much as it can. Try again in a moment."
+_TOO_LATE = "The call was over, or its deadline past, before it was begun."
+_STARTING = "The server is starting and still reads its index. Try again soon."
 _NOWHERE = Place("", None)
 
 log = logs.get(__name__)
@@ -156,40 +161,40 @@ class Dispatcher:
     def call(
         self,
         method: str,
-        request: bytes,
+        request: Request,
         metadata: Metadata = (),
         deadline: float | None = None,
         active: Callable[[], bool] = lambda: True,
         peer: Peer = str,
+        size: int = 0,
     ) -> bytes:
         """Runs one call to its end.
 
         Args:
             method: RPC name, for example "PostAnnotations".
-            request: The serialized request message.
+            request: A serialized message, or what makes the message; a Failure of that is the call's.
             metadata: Lower-case keys and values.
             deadline: `time.monotonic()` seconds by which the caller wants an answer, or None.
             active: False once the caller has gone.
             peer: Where it came from.
+            size: Bytes that are held where the request is not bytes itself.
 
-        Returns:
-            The serialized response message; its `status` says how it went.
+        Returns: The serialized response message; its `status` says how it went.
 
         Raises:
             Refused: The call was not worked on.
         """
-        route = self._routes.get(method)
-        if route is None:
+        if (route := self._routes.get(method)) is None:
             raise self._refuse(Reason.UNIMPLEMENTED, f"{method} is not served by this version of Postil.")
         if not self._open:
-            raise self._refuse(Reason.UNAVAILABLE, "The server is starting and still reads its index. Try again soon.")
-        size = len(request)
+            raise self._refuse(Reason.UNAVAILABLE, _STARTING)
+        size = len(request) if isinstance(request, bytes) else size
         if not self._limits.enter(size):
-            raise self._refuse(Reason.EXHAUSTED, "The server is working on as much as it can. Try again in a moment.")
+            raise self._refuse(Reason.EXHAUSTED, _BUSY)
         try:
             started = time.monotonic()
             if not active() or (deadline is not None and deadline <= started):
-                raise self._refuse(Reason.TIMED_OUT, "The call was over, or its deadline past, before it was begun.")
+                raise self._refuse(Reason.TIMED_OUT, _TOO_LATE)
             return self._run(route, request, metadata, deadline, active, peer, started)
         finally:
             self._limits.leave(size)
@@ -197,7 +202,7 @@ class Dispatcher:
     def _run(
         self,
         route: _Route,
-        request: bytes,
+        request: Request,
         metadata: Metadata,
         deadline: float | None,
         active: Callable[[], bool],
@@ -213,7 +218,7 @@ class Dispatcher:
                 caller = self._access.caller(headers.shown)
                 caller.check(route.method.name, route.rule)
             self._pace(caller, peer)
-            message = route.parse(request)
+            message = route.parse(request) if isinstance(request, bytes) else request()
             place = self._place(route, message, caller)
             call = Call(request_id, place.user_id, place.app, place.public, deadline, active, caller)
             answer = route.handler(call, message)
