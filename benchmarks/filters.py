@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import filter_report, report
+from benchmarks import filter_report, head_ranks, report
 from benchmarks.index import mixture
 from benchmarks.processes import ROOT
 from postil.core.call import Call
@@ -228,7 +228,7 @@ def run(folder: str, sizes: list[int], at: int, dim: int, queries: int) -> dict[
     """
     bench = Bench(Path(folder), max(*sizes, at, 0), dim, queries)
     every = cells(bench.labels)
-    growth, found = {}, {}
+    growth, found, learned = {}, {}, {}
     for size in sorted({*sizes, at} - {0}):
         bench.load(size)
         growth[size] = bench.measure(every[0], every[0])
@@ -237,9 +237,11 @@ def run(folder: str, sizes: list[int], at: int, dim: int, queries: int) -> dict[
             for cell in every:
                 found[cell.name] = bench.measure(cell, every[0])
                 print(f"{cell.name:28} {json.dumps(found[cell.name])}", flush=True)
+            learned = head_ranks.run(bench)
     figures = {
         "growth": growth,
         "cells": found,
+        "heads": learned,
         "catalog_bytes": round(bench.catalogs.nbytes() / bench.rows, 1),
         "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
