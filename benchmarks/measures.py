@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from benchmarks import clients, filters, inprocess, load
+from benchmarks import clients, filters, inprocess, json_door, load
 from benchmarks.processes import Floor, Postil, Process
 
 Figures = dict[str, float]
@@ -175,6 +175,16 @@ class Bench:
             filters.run, str(folder), list(scale.growth), scale.cells_at, scale.dim, scale.cell_queries
         )
 
+    def http(self) -> None:
+        """The JSON door beside a bare handler and beside gRPC, on a small server of its own."""
+        folder = self._folder / "http"
+        folder.mkdir()
+        found = json_door.measure(folder, 2000, self.scale.seconds)
+        for load_name, rows in found.items():
+            for name, row in rows.items():
+                key = f"json_{load_name}_{name.replace(' ', '_').lower()}"
+                self.figures |= {f"{key}_{figure}": value for figure, value in row._asdict().items()}
+
     def annotating(self, server: Postil) -> None:
         """Annotations in bulk, then one at a time from sixteen clients."""
         scale = self.scale
@@ -231,6 +241,8 @@ class Bench:
             for name, step in steps:
                 print(f"{name} …", flush=True)
                 step(server)
+        print("JSON over HTTP …", flush=True)
+        self.http()
         print("filters, ranks and growth …", flush=True)
         self.filtering()
         return self.figures

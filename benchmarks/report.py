@@ -34,7 +34,13 @@ class Row(NamedTuple):
 
 def rows(f: Figures) -> list[Row]:
     """Every figure beside what it is compared with."""
-    return [*_searching(f), *_writing(f), *(_beside(f) if "own_writes" in f else ()), *_running(f)]
+    return [
+        *_searching(f),
+        *_writing(f),
+        *(_beside(f) if "own_writes" in f else ()),
+        *_running(f),
+        *(_http(f) if "json_page_curl_median_ms" in f else ()),
+    ]
 
 
 def _searching(f: Figures) -> list[Row]:
@@ -142,6 +148,30 @@ def _running(f: Figures) -> list[Row]:
             f"vectors alone {f['raw_mib']:,.0f} MiB; after a restart {f['restart_rss_mib']:,.0f} MiB",
             "≤ 2.5 × vectors + 200 MiB",
             max(f["rss_mib"], f["restart_rss_mib"]) <= 2.5 * f["raw_mib"] + 200,
+        ),
+    ]
+
+
+def _http(f: Figures) -> list[Row]:
+    door, bare = f["json_8_json_door_alone_rate"], f["json_8_bare_starlette_rate"]
+    cpu = f["json_8_bare_starlette_cpu_us"] / f["json_8_json_door_alone_cpu_us"]
+    one = f["json_1_json_door_alone_rate"] / f["json_1_bare_starlette_rate"]
+    page, rpc = f["json_page_curl_median_ms"], f["json_page_grpc_door_median_ms"]
+    return [
+        Row(
+            "JSON door with the answer at hand, 8 clients",
+            f"{door:,.0f}/s",
+            f"bare Starlette handler, same bytes {bare:,.0f}/s ({100 * door / bare:.0f} %; by CPU {100 * cpu:.0f} %; "
+            f"1 client {100 * one:.0f} %)",
+            "≥ 50 %",
+            door >= 0.5 * bare,
+        ),
+        Row(
+            "first page as curl asks for it, new connection, p50",
+            f"{page:.2f} ms",
+            f"gRPC {rpc:.2f} ms",
+            "≤ gRPC + 2 ms",
+            page <= rpc + 2,
         ),
     ]
 
