@@ -14,10 +14,12 @@ import pytest
 from postil.core import scopes
 from postil.doors.rpc.methods import Scope
 from postil.v1.common_pb2 import UserAppIDSet
+from postil.v1.feedback_service_pb2 import ListFeedbackRequest
 from postil.v1.key_service_pb2 import DeleteKeyRequest
+from support.belongings import MARKER
 from support.doors import METHODS
 from support.keys import Metadata, posted, shows
-from support.walls import MARKER, World, code, names_things, request_for, settled
+from support.walls import World, code, names_things, request_for, settled
 
 CALLS = sorted(METHODS)
 GUARDED = [name for name in CALLS if not scopes.rule(name).anybody]
@@ -137,8 +139,15 @@ def test_ids_of_another_app_in_ones_own(name: str, door: str, world: World) -> N
 
 def test_nothing_of_theirs_was_touched(world: World) -> None:
     """Last in the file: after all of that their things are there, as they were."""
-    wanted = {"GetInput": "input", "GetAnnotation": "annotation", "GetConcept": "concept", "GetSearch": "search"}
-    for name, kind in {**wanted, "GetAnnotationFilter": "filter"}.items():
+    wanted = {
+        "GetInput": "input", "GetAnnotation": "annotation", "GetConcept": "concept", "GetSearch": "search",
+        "GetAnnotationFilter": "filter", "GetDataset": "dataset", "GetDatasetVersion": "dataset_version",
+        "ListDatasetVersionInputs": "input", "GetModel": "model", "GetModelVersion": "model_version",
+        "GetModelVersionEvaluation": "evaluation", "GetWorkflow": "workflow", "GetInputsAddJob": "job", "GetKey": "key",
+    }  # fmt: skip
+    given = world.good("ListFeedback", ListFeedbackRequest(user_app_id=world.theirs), world.bob)
+    assert [one.id for one in given.feedback] == [world.ids["feedback"]]
+    for name, kind in wanted.items():
         found = world.good(name, request_for(METHODS[name], world.theirs, world.ids), world.bob)
         assert world.ids[kind] in str(found)
     assert MARKER in str(world.good("GetInput", request_for(METHODS["GetInput"], world.theirs, world.ids), world.bob))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any
 
 import requests
@@ -12,22 +13,14 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from postil.doors.rpc.methods import Method
-from postil.v1.annotation_pb2 import Annotation
-from postil.v1.annotation_service_pb2 import PostAnnotationsRequest
 from postil.v1.app_pb2 import App
 from postil.v1.app_service_pb2 import PostAppsRequest
 from postil.v1.common_pb2 import UserAppIDSet
-from postil.v1.concept_pb2 import Concept
-from postil.v1.data_pb2 import Data, Text
-from postil.v1.input_pb2 import Input
-from postil.v1.input_service_pb2 import PostInputsRequest
-from postil.v1.search_pb2 import AnnotationFilter, Filter, Query, Rank, Search
-from postil.v1.search_service_pb2 import PostAnnotationFiltersRequest, PostAnnotationsSearchesRequest
+from support.belongings import fill
 from support.doors import METHODS
-from support.keys import Metadata, shows
+from support.keys import Metadata, posted, shows
 from support.server import OWN, Server
 
-MARKER = "nobody-else-may-read-this"
 _HEX = re.compile(r"[0-9a-f]{32,}")
 _TIMES = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
 _CHANGING = {"req_id", "score", "token", "milliseconds", "duration_ms", "took_ms"}
@@ -43,39 +36,15 @@ class World:
         for token, place in ((ann, self.ours), (bob, self.theirs)):
             request = PostAppsRequest(user_app_id=UserAppIDSet(user_id="me"), apps=[App(id=place.app_id)])
             self.good("PostApps", request, token)
-        self.ids = {
-            "app": "theirs",
-            "input": "their-input",
-            "annotation": "their-annotation",
-            "concept": "their-concept",
-            "search": "their-search",
-            "filter": "their-filter",
-            "ran": self._fill(),
+        self.ids = {"app": "theirs", **fill(partial(self._as, bob), self.theirs), "key": posted(server, bob).id}
+        made_up = iter("89abcdef")  # of each kind another one, so that answers can be told apart
+        self.absent = {
+            kind: next(made_up) * 32 if _HEX.fullmatch(one) else f"nor{one[3:]}" for kind, one in self.ids.items()
         }
-        self.absent = {kind: "f" * 32 if _HEX.fullmatch(one) else f"nor{one[3:]}" for kind, one in self.ids.items()}
         self.absent |= {"app": "nowhere"}
 
-    def _fill(self) -> str:
-        """One thing of each kind in their app; gives the id of a search that ran."""
-        place, bob = self.theirs, self.bob
-        data = Data(text=Text(raw=MARKER), concepts=[Concept(id="their-concept", name=MARKER, value=1)])
-        self.good("PostInputs", PostInputsRequest(user_app_id=place, inputs=[Input(id="their-input", data=data)]), bob)
-        label = Annotation(id="their-annotation", input_id="their-input", data=Data(concepts=data.concepts))
-        self.good("PostAnnotations", PostAnnotationsRequest(user_app_id=place, annotations=[label]), bob)
-        wanted = Annotation(data=Data(concepts=[Concept(id="their-concept", value=1)]))
-        query = Query(ranks=[Rank(annotation=wanted)], filters=[Filter(annotation=wanted)])
-        ran = self.good(
-            "PostAnnotationsSearches",
-            PostAnnotationsSearchesRequest(user_app_id=place, searches=[Search(query=query)]),
-            bob,
-        )
-        kept = Search(id="their-search", save=True, query=query)
-        self.good("PostAnnotationsSearches", PostAnnotationsSearchesRequest(user_app_id=place, searches=[kept]), bob)
-        narrow = AnnotationFilter(id="their-filter", search=Search(query=Query(filters=query.filters)))
-        self.good(
-            "PostAnnotationFilters", PostAnnotationFiltersRequest(user_app_id=place, annotation_filters=[narrow]), bob
-        )
-        return str(ran.id)
+    def _as(self, token: str, rpc: str, request: Message) -> Any:
+        return self.good(rpc, request, token)
 
     def good(self, rpc: str, request: Message, token: str) -> Any:
         """A call that must succeed."""
@@ -154,6 +123,10 @@ def _without(value: Any) -> Any:
 def _kind(name: str) -> str:
     """What a bare `id` or `ids` names, told from the name of the RPC or message."""
     for word, kind in (
+        ("Evaluation", "evaluation"), ("EvalMetrics", "evaluation"), ("ModelVersion", "model_version"),
+        ("DatasetVersion", "dataset_version"), ("DatasetInput", "input"), ("Dataset", "dataset"),
+        ("WorkflowVersion", "workflow_version"), ("Workflow", "workflow"), ("ModelsSearches", "model"),
+        ("DeleteFeedback", "feedback"), ("Key", "key"), ("InputsAddJob", "job"), ("Model", "model"),
         ("SearchesByID", "ran"), ("Searches", "search"), ("GetSearch", "search"), ("DeleteSearch", "search"),
         ("Filter", "filter"), ("Annotation", "annotation"), ("Concept", "concept"), ("App", "app"),
     ):  # fmt: skip
@@ -165,7 +138,10 @@ def _kind(name: str) -> str:
 def _value(field: str, kind: str, ids: dict[str, str]) -> str:
     """The id that belongs into a field."""
     stem = field.removesuffix("s").removesuffix("_id")
-    known = {"annotation_filter": "filter", "subject_concept": "concept", "object_concept": "concept", "search": "ran"}
+    known = {
+        "annotation_filter": "filter", "subject_concept": "concept", "object_concept": "concept", "search": "ran",
+        "inputs_add_job": "job", "version": "model_version",
+    }  # fmt: skip
     return ids[known.get(stem, stem if stem in ids else kind)]
 
 
