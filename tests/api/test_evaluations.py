@@ -17,7 +17,8 @@ from postil.v1.evaluation_service_pb2 import (
     PostModelVersionEvaluationsRequest,
     PostModelVersionMetricsRequest,
 )
-from postil.v1.model_service_pb2 import DeleteModelRequest
+from postil.v1.model_pb2 import Model
+from postil.v1.model_service_pb2 import DeleteModelRequest, PostModelsRequest
 from postil.v1.status_code_pb2 import StatusCode
 from support.labelled import add_vectors, clusters, label
 from support.trained import create, train, until
@@ -146,3 +147,13 @@ def test_what_cannot_be_evaluated_is_refused(call: Call, trees: UserAppIDSet) ->
     request.model_id = "trees"
     request.test_search.name = "some"
     assert call("PostModelVersionMetrics", request).status.code == StatusCode.MODEL_INVALID_REQUEST
+
+
+def test_what_learns_nothing_cannot_be_evaluated(call: Call, trees: UserAppIDSet) -> None:
+    model = Model(id="near", model_type_id="knn-concept")
+    for name in NAMES:
+        model.output_info.data.concepts.add(id=name)
+    assert call("PostModels", PostModelsRequest(user_app_id=trees, models=[model])).status.code == StatusCode.SUCCESS
+    answer = call("PostModelVersionMetrics", PostModelVersionMetricsRequest(user_app_id=trees, model_id="near"))
+    assert answer.status.code == StatusCode.MODEL_INVALID_REQUEST
+    assert "embedding-classifier" in answer.status.details

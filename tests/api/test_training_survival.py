@@ -1,4 +1,4 @@
-"""A training outlives the server it began in, and what was learned can be learned again to the bit."""
+"""A training and an evaluation outlive the server that they began in; what was learned is learned again to the bit."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from postil.core.training import fit
 from postil.core.training_data import Lesson, Table
 from postil.store.sqlite import SqliteStore
 from postil.v1.common_pb2 import UserAppIDSet
+from postil.v1.evaluation_pb2 import EvalMetrics
+from postil.v1.evaluation_service_pb2 import ListModelVersionEvaluationsRequest, PostModelVersionEvaluationsRequest
 from postil.v1.input_pb2 import Input
 from postil.v1.model_service_pb2 import PostModelOutputsRequest
 from postil.v1.status_code_pb2 import StatusCode
 from support.learners import BUSY, blobs, create, post, train, trained, version_of, wait
 from support.server import OWN, Server
+from support.trained import until
 
 StartServer = Callable[..., Server]
 APP = UserAppIDSet(user_id="me", app_id="learners")
@@ -53,6 +56,23 @@ def test_a_killed_training_is_finished_after_the_restart(start_server: StartServ
         for version in versions[:2]
     )
     assert one.outputs[0].data == other.outputs[0].data
+
+
+def test_a_killed_evaluation_is_finished_after_the_restart(start_server: StartServer) -> None:
+    server, call = furnished(start_server, 768, 64)
+    version = trained(call, APP).id
+    request = PostModelVersionEvaluationsRequest(user_app_id=APP, model_id="m", model_version_id=version)
+    request.eval_metrics.extend(EvalMetrics(id=f"e{number}") for number in range(6))
+    assert call("PostModelVersionEvaluations", request).status.code == StatusCode.SUCCESS
+
+    def states() -> set[int]:
+        wanted = ListModelVersionEvaluationsRequest(user_app_id=APP, model_id="m", model_version_id=version)
+        return {one.status.code for one in call("ListModelVersionEvaluations", wanted).eval_metrics}
+
+    until(lambda: StatusCode.MODEL_EVALUATING in states())
+    assert states() - {StatusCode.MODEL_EVALUATED}, "six evaluations take longer than this test waited for the first"
+    server.kill9()
+    until(lambda: states() == {StatusCode.MODEL_EVALUATED})
 
 
 def _as(request: PostModelOutputsRequest, **fields: Any) -> dict[str, Any]:

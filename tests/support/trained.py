@@ -13,7 +13,7 @@ from postil.v1.model_service_pb2 import GetModelVersionRequest, PostModelsReques
 from postil.v1.status_code_pb2 import StatusCode
 
 Call = Callable[..., Any]
-WAIT_SECONDS = 100.0
+WAIT_SECONDS = 600.0
 
 
 def create(call: Call, app: UserAppIDSet, model: str, concepts: Sequence[str]) -> None:

@@ -30,7 +30,7 @@ KEPT = 20  # evaluations of a version; older ones are forgotten
 FEWEST = 10  # examples
 
 _LOOK_AGAIN_SECONDS = 30.0
-_NICENESS = 10  # searches go first where the system lets a thread step back
+_NICENESS = 3  # searches go first where the system lets a thread step back; as that of trainings
 _SHOWN = 5  # concepts said of a case
 _WAITING = (StatusCode.MODEL_QUEUED_FOR_EVALUATION, StatusCode.MODEL_EVALUATING)
 _log = logging.getLogger(__name__)
