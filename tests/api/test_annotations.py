@@ -21,6 +21,7 @@ from postil.v1.annotation_service_pb2 import (
 )
 from postil.v1.common_pb2 import UserAppIDSet
 from postil.v1.concept_pb2 import Concept
+from postil.v1.concept_service_pb2 import ListConceptsRequest, PatchConceptsRequest
 from postil.v1.data_pb2 import BoundingBox, Data, Embedding, Frame, Point, Polygon, Region, RegionInfo
 from postil.v1.input_pb2 import Input
 from postil.v1.input_service_pb2 import GetInputRequest, PostInputsRequest
@@ -64,6 +65,32 @@ def listed(call: Call, app: UserAppIDSet, **fields: Any) -> list[Annotation]:
     answer = call("ListAnnotations", ListAnnotationsRequest(user_app_id=app, **fields))
     assert answer.status.code == StatusCode.SUCCESS, answer.status
     return list(answer.annotations)
+
+
+def test_a_refused_annotation_leaves_no_concept(call: Call, app: UserAppIDSet, cat: str) -> None:
+    lost = Annotation(input_id="nowhere", data=Data(concepts=[Concept(id="ghost", value=1)]))
+    answer = post(call, app, lost, tree())
+    assert answer.status.code == StatusCode.MIXED_STATUS
+    assert [one.status.code for one in answer.annotations] == [
+        StatusCode.ANNOTATION_INVALID_ARGUMENT,
+        StatusCode.ANNOTATION_SUCCESS,
+    ]
+    concepts = call("ListConcepts", ListConceptsRequest(user_app_id=app)).concepts
+    assert "ghost" not in {concept.id for concept in concepts}
+    assert "tree" in {concept.id for concept in concepts}
+
+
+def test_a_label_says_the_name_that_its_concept_has_by_now(call: Call, app: UserAppIDSet, cat: str) -> None:
+    for name in ("tree", "Baum", "arbre"):  # the first is what it is called by default
+        if name != "tree":
+            renamed = PatchConceptsRequest(
+                user_app_id=app, concepts=[Concept(id="tree", name=name)], action="overwrite"
+            )
+            assert call("PatchConcepts", renamed).status.code == StatusCode.SUCCESS
+        for _ in range(2):
+            answer = post(call, app, tree())
+            assert answer.status.code == StatusCode.SUCCESS, answer.status
+            assert answer.annotations[0].data.concepts[0].name == name
 
 
 def test_labels_are_kept_with_names_author_and_times(call: Call, app: UserAppIDSet, cat: str) -> None:

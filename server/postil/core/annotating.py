@@ -8,7 +8,7 @@ from postil.core import creating, ids, records, statuses, wire
 from postil.core.annotation_drafts import AnnotationDraft, annotation_draft, author, body, record, refuse_impostor
 from postil.core.call import Call
 from postil.core.crops import Crops, Wanted
-from postil.core.labels import Names, StaleError, label_values
+from postil.core.labels import KnownNames, Names, StaleError, label_values
 from postil.core.masks import Masks
 from postil.core.regions import region_of
 from postil.core.spaces import Spaces
@@ -44,12 +44,14 @@ class Annotating:
         self._embedders = embedders
         self._crops = crops
         self._masks = masks
+        self._known = KnownNames()
 
     def post(self, call: Call, request: PostAnnotationsRequest) -> bytes:
         """1 to 128 annotations; 24155 for another number, else a status per item."""
         check_count(len(request.annotations))
         drafts = [annotation_draft(item, position) for position, item in enumerate(request.annotations)]
-        self.find_inputs(call, drafts)
+        if any(made.region is not None for made in drafts):
+            self.find_inputs(call, drafts)  # else the op that writes is soon enough
         self.check_embedders(call, drafts)
         self._find_regions(drafts)
         self.embed_regions(drafts)
@@ -60,13 +62,7 @@ class Annotating:
         wanted = {made.message.input_id for made in drafts if made.failure is None}
         found = self._store.read().inputs(call.app.row, list(wanted))
         for made in drafts:
-            made.input = found.get(made.message.input_id)
-            if made.input is None:
-                made.refuse(f"input {ids.shown(made.message.input_id)} does not exist; post it first")
-            elif made.input.status in (StatusCode.INPUT_PENDING, StatusCode.INPUT_IN_PROGRESS):
-                made.refuse(f"input {made.input.id!r} is still being processed; wait until its status is 30000")
-            elif made.input.status != StatusCode.INPUT_SUCCESS:
-                made.refuse(f"input {made.input.id!r} failed with {made.input.status}; delete it and post it again")
+            _take_input(made, found.get(made.message.input_id))
 
     def check_embedders(self, call: Call, drafts: Sequence[AnnotationDraft]) -> None:
         """An embed_model_version_id must name an embedder or a space of the app."""
@@ -131,15 +127,28 @@ class Annotating:
 
     def _write(self, call: Call, drafts: list[AnnotationDraft]) -> bytes:
         concepts = [concept for made in drafts if made.failure is None for concept in made.concepts]
-        for _ in range(_RETRIES):
-            names = Names(self._store.read(), call.app.row, call.app.id, concepts)
+        for attempt in range(_RETRIES):
+            known = None if attempt else self._known
+            names = Names(self._store.read(), call.app.row, call.app.id, concepts, known)
             names.fill(concepts)
             batch = _Batch(call, drafts, names)
             try:
-                return self._store.write(batch.run)
+                answered = self._store.write(batch.run)
             except StaleError:
                 continue
+            self._known.note(call.app.row, batch.confirmed)
+            return answered
         raise Failure(StatusCode.DATABASE_FAIL_TASK, "The concepts of this request keep being renamed; send it again.")
+
+
+def _take_input(made: AnnotationDraft, found: InputRecord | None) -> None:
+    made.input = found
+    if found is None:
+        made.refuse(f"input {ids.shown(made.message.input_id)} does not exist; post it first")
+    elif found.status in (StatusCode.INPUT_PENDING, StatusCode.INPUT_IN_PROGRESS):
+        made.refuse(f"input {found.id!r} is still being processed; wait until its status is 30000")
+    elif found.status != StatusCode.INPUT_SUCCESS:
+        made.refuse(f"input {found.id!r} failed with {found.status}; delete it and post it again")
 
 
 class _Batch:
@@ -150,6 +159,7 @@ class _Batch:
         self._app = call.app.row
         self._drafts = drafts
         self._names = names
+        self.confirmed: dict[str, str] = {}  # concept id -> name, once written
         self._made: dict[int, tuple[bytes, tuple[str, str, str]]] = {}
         for made in drafts:
             if made.failure is None:
@@ -175,6 +185,10 @@ class _Batch:
     def _refuse_taken(self, tx: Transaction) -> None:
         sound = [made for made in self._drafts if made.failure is None]
         alive = tx.inputs(self._app, list({made.message.input_id for made in sound}))
+        for made in sound:
+            if made.input is None:
+                _take_input(made, alive.get(made.message.input_id))
+        sound = [made for made in sound if made.failure is None]
         pairs = [(made.message.input_id, made.message.id) for made in sound if made.explicit_id]
         taken = set(tx.annotations(self._app, pairs)) if pairs else set()
         for made in sound:
@@ -196,8 +210,10 @@ class _Batch:
     ) -> dict[int, bytes]:
         if not sound:
             return {}
-        concepts = creating.concepts(tx, self._call, self._names.wanted)
+        wanted = {used.id: self._names.wanted[used.id] for made, _ in sound for used in made.concepts}
+        concepts = creating.concepts(tx, self._call, wanted)
         self._names.confirm(concepts)
+        self.confirmed = {concept_id: record.name for concept_id, record in concepts.items()}
         times = records.annotation_times(tx.now_us, tx.now_us)
         rows, labels, stored = [], [], {}
         for (made, source), row in zip(sound, tx.reserve_annotations(len(sound)), strict=True):

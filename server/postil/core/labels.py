@@ -7,12 +7,14 @@ app knows, so that reading it back needs no lookup; a rename rewrites it (`core/
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from postil.core import ids
 from postil.store.base import ConceptRecord, Queries
 from postil.v1.concept_pb2 import Concept
 from postil.v1.data_pb2 import Data
+
+_KNOWN = 20_000  # names kept
 
 
 class StaleError(Exception):
@@ -44,22 +46,55 @@ def check(concepts: Iterable[Concept], where: str) -> str:
     return ""
 
 
-class Names:
-    """The names of the concepts a request uses, looked up once for all its items."""
+class KnownNames:
+    """Names that concepts had when an op last confirmed them, to spare most requests the look-up. Thread-safe.
 
-    def __init__(self, queries: Queries, app: int, app_id: str, used: Sequence[Concept]) -> None:
+    They may be out of date: `Names.confirm` finds out.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[int, str], str] = {}
+
+    def of(self, app: int, ids: Iterable[str]) -> dict[str, str]:
+        """id -> name, of those that are known."""
+        found = ((concept_id, self._names.get((app, concept_id))) for concept_id in ids)
+        return {concept_id: name for concept_id, name in found if name is not None}
+
+    def note(self, app: int, names: Mapping[str, str]) -> None:
+        """Keeps names that were confirmed."""
+        if len(self._names) + len(names) > _KNOWN:
+            self._names = {}
+        self._names.update(((app, concept_id), name) for concept_id, name in names.items())
+
+
+class Names:
+    """The names of the concepts a request uses, looked up once for all its items.
+
+    Args:
+        queries: Where to.
+        app: Row of the app.
+        app_id: Its id.
+        used: The concepts; those without an id get one.
+        known: Names that need no look-up.
+    """
+
+    def __init__(
+        self, queries: Queries, app: int, app_id: str, used: Sequence[Concept], known: KnownNames | None = None
+    ) -> None:
         self._app_id = app_id
         for concept in used:
             if not concept.id:
-                known = queries.concepts_by_name(app, concept.name)
-                concept.id = known[0].id if known else concept.name
-        known_by_id = queries.concepts(app, list({concept.id for concept in used}))
+                called = queries.concepts_by_name(app, concept.name)
+                concept.id = called[0].id if called else concept.name
+        mentioned = {concept.id for concept in used}
+        names = known.of(app, mentioned) if known is not None else {}
+        if missing := mentioned - names.keys():
+            names |= {record.id: record.name for record in queries.concepts(app, list(missing)).values()}
         self.wanted: dict[str, str] = {}
         for concept in used:
             if concept.id in self.wanted:
                 continue
-            record = known_by_id.get(concept.id)
-            self.wanted[concept.id] = record.name if record else concept.name or concept.id
+            self.wanted[concept.id] = names.get(concept.id, concept.name or concept.id)
 
     def fill(self, concepts: Iterable[Concept]) -> None:
         """Writes name and app into each concept of a message about to be stored."""
@@ -69,8 +104,8 @@ class Names:
 
     def confirm(self, records: dict[str, ConceptRecord]) -> None:
         """Raises StaleError when the names filled in are no longer the app's."""
-        for concept_id, name in self.wanted.items():
-            if records[concept_id].name != name:
+        for concept_id, record in records.items():
+            if self.wanted[concept_id] != record.name:
                 raise StaleError(concept_id)
 
 
