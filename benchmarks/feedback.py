@@ -43,7 +43,8 @@ PAGE = 20  # hits that a person looks at
 DEEP = 60  # hits that are judged by
 DEPTH = 10
 DRAWS = 3  # of noise, queries and mistakes
-UNRELATED = 2  # other queries asked again for each query learned about
+UNRELATED = 2  # other queries asked again for a query learned about…
+EVERY = 3  # …and for how many of them one is: they never move, and cost as much as the rest
 BEGIN, END = "<!-- begin: study -->", "<!-- end: study -->"
 
 Floats = NDArray[np.float64]
@@ -152,13 +153,14 @@ def study(digits: Digits, queries: Sequence[int], figures: Sequence[Figures]) ->
         queries: Numbers of digits to search by.
         figures: To be filled, by growing number of clicks. All with the same share of wrong clicks.
     """
-    for query in queries:
+    for number, query in enumerate(queries):
         began = time.perf_counter()
         answer = digits.search(query, DEEP)
         figures[0].plain_ms.append(1e3 * (time.perf_counter() - began))
-        order = [number for number in _numbers(answer) if number != query]
+        order = [found for found in _numbers(answer) if found != query]
         positions = digits.chosen(query, order[:PAGE], figures[-1].clicks, figures[-1].wrong)
         others = digits.random.choice(np.flatnonzero(digits.labels != digits.labels[query]), UNRELATED).tolist()
+        others = [] if number % EVERY else others
         before = [digits.ndcg(other, digits.order(other), set()) for other in others]
         done = 0
         for one in figures:
