@@ -1,6 +1,6 @@
 """How well models of one's own learn, and how much less one labels with suggestions: digits through a real server.
 
-    python -m benchmarks.models_digits [--quick] [--splits 3] [--write]
+    python -m benchmarks.models_digits [--quick] [--splits 2] [--write]
 
 The 1,797 digits of scikit-learn are posted as vectors of 64 raw pixels and, for one figure, as pictures. Everything but
 the training time goes over gRPC: inputs, labels, trainings, predictions, evaluations, suggestions, label errors. The
@@ -79,7 +79,7 @@ class Scale:
     digits: int = 1797  # that are looked at, evenly drawn
     test: int = 500  # of them, those that accuracy is measured on where labels are counted
     goal: float = 0.95  # the accuracy that they are counted to
-    splits: int = 3  # repetitions of everything that is drawn
+    splits: int = 2  # repetitions of everything that is drawn
     folds: int = 5
     step: int = 20  # labels between two looks at the accuracy
     pictures: int = 1797
@@ -378,7 +378,7 @@ def _until(holds: Callable[[], bool]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small form")
-    parser.add_argument("--splits", type=int, default=3, help="repetitions of what is drawn")
+    parser.add_argument("--splits", type=int, default=Scale().splits, help="repetitions of what is drawn")
     parser.add_argument("--write", action="store_true", help="put the table into docs/models.md")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="postil-bench-", ignore_cleanup_errors=True) as folder:
