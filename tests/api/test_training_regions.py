@@ -15,6 +15,7 @@ from postil.v1.annotation_service_pb2 import PostAnnotationsRequest
 from postil.v1.common_pb2 import UserAppIDSet
 from postil.v1.concept_pb2 import Concept
 from postil.v1.data_pb2 import BoundingBox, Data, Region, RegionInfo
+from postil.v1.image_pb2 import Image as WireImage
 from postil.v1.input_pb2 import Input
 from postil.v1.input_service_pb2 import PostInputsRequest
 from postil.v1.model_service_pb2 import PostModelOutputsRequest
@@ -43,7 +44,7 @@ def test_regions_teach_what_is_in_them(call: Call, app: UserAppIDSet) -> None:
     cat, cup = (pixels(name) for name in PICTURES.values())
     halves = {"a": (cat, cup), "b": (cup, cat), "c": (cat[:, ::-1], cup), "d": (cup[:, ::-1], cat)}
     inputs = [
-        Input(id=name, data=Data(image={"base64": encoded(np.concatenate(both, axis=1))}))
+        Input(id=name, data=Data(image=WireImage(base64=encoded(np.concatenate(both, axis=1)))))
         for name, both in halves.items()
     ]
     answer = call("PostInputs", PostInputsRequest(user_app_id=app, inputs=inputs))
