@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,9 @@ from postil.store.layout import DATABASE
 from postil.store.migrations import NewerSchema, migrate, migrations
 from postil.store.sql import PAGE_BYTES
 from postil.store.sqlite import SqliteStore
+from postil.v1.dataset_pb2 import DatasetVersionInput
+from postil.v1.dataset_service_pb2 import MultiDatasetVersionInputResponse
+from postil.v1.image_pb2 import HostedURL
 from support.stores import Filler
 
 # Released steps: their names are in people's databases. Append; never rename, reorder or remove.
@@ -102,3 +106,25 @@ def test_an_old_sqlite_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
     with pytest.raises(RuntimeError, match=r"needs 3\.37\.0 or newer"):
         migrate(tmp_path / "db")
+
+
+def test_versions_made_before_keep_their_media_from_then_on(data_dir: Path) -> None:
+    """The step that brought `version_blobs` reads what the parts of earlier versions show, masks too."""
+    one = DatasetVersionInput()
+    one.input.data.image.hosted.CopyFrom(HostedURL(prefix="http://here/blobs/", suffix="a" * 64))
+    one.annotations.add().data.regions.add().region_info.mask.image.hosted.suffix = "b" * 64
+    one.input.data.video.hosted.suffix = "elsewhere"
+    content = zlib.compress(MultiDatasetVersionInputResponse(inputs=[one]).SerializeToString())
+    path = data_dir / DATABASE
+    data_dir.mkdir(exist_ok=True)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        migrations.apply(Database(connection), stop_before="m0014_upkeep")
+        connection.execute("INSERT INTO dataset_version_parts VALUES (1, 7, 0, 1, ?)", (content,))
+        connection.execute(
+            "INSERT INTO concepts (row, app, id, name, id_folded, name_folded, message)"
+            " VALUES (1, 1, 'c', 'c', 'c', 'c', X'0102')"
+        )
+    migrate(path)
+    assert _query(path, "SELECT digest, version FROM version_blobs") == [("a" * 64, 7), ("b" * 64, 7)]
+    assert _query(path, "SELECT crc FROM concepts") == [(zlib.crc32(b"\x01\x02"),)]

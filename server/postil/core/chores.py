@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -15,7 +16,7 @@ from postil.store.base import Corrupt, Store, StoreClosed, Transaction, WriteFai
 
 KEPT_S = 3600.0  # media that nobody refers to yet: what posted it may still be on its way to its rows
 _LOOK_AGAIN_S = 30.0
-_BREATH_S = 0.02  # between folders of media, and after a fault
+_BREATH_S = 0.02  # between folders of media
 
 _log = logging.getLogger(__name__)
 
@@ -72,18 +73,17 @@ class Chores:
 
     def _run(self) -> None:
         self._lower()
-        waited = 0.0
+        swept = time.monotonic()
         while not self._stopping.is_set():
-            if not self._work.wait(_LOOK_AGAIN_S):
-                waited += _LOOK_AGAIN_S
+            self._work.wait(_LOOK_AGAIN_S)
             self._work.clear()
-            if waited >= self._every_s:
+            if time.monotonic() - swept >= self._every_s:
                 self._sweep_now.set()
             try:
                 self._rows()
                 if self._sweep_now.is_set() and not self._stopping.is_set():
                     self._sweep_now.clear()
-                    waited = 0.0
+                    swept = time.monotonic()
                     self._media()
             except StoreClosed:
                 return
