@@ -34,15 +34,19 @@ class Process:
         return self._child.pid
 
     def resident_mib(self) -> float:
-        """Resident memory, private and shared."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
-        return int(line.split()[1]) / 1024
+        """Resident memory of the process and its children, private and shared; what they share counts for each."""
+        statuses = [Path(f"/proc/{pid}/status").read_text() for pid in self._family()]
+        lines = (line for status in statuses for line in status.splitlines() if line.startswith("VmRSS:"))
+        return sum(int(line.split()[1]) for line in lines) / 1024
 
     def cpu_seconds(self) -> float:
-        """User and system time of all threads so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """User and system time so far, of all threads and of its child processes."""
+        return sum(map(_cpu_seconds, self._family()))
+
+    def _family(self) -> list[int]:
+        """The process and its children: pictures are decoded in those."""
+        lists = Path(f"/proc/{self.pid}/task").glob("*/children")
+        return [self.pid, *(int(child) for found in lists for child in found.read_text().split())]
 
     def settle(self, limit: float = 300.0) -> float:
         """Seconds until it has been idle for one; what goes on in the background after a load is done then."""
@@ -88,3 +92,12 @@ class Floor(Process):
             [sys.executable, "-m", "benchmarks.floor", *arguments], "floor ready ", index.with_suffix(".log")
         )
         self.address = self.line.split()[-1]
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Of one process and of the children that it has waited for; 0 when it has gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / _TICKS
