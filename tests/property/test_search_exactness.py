@@ -13,7 +13,7 @@ import pytest
 
 from postil.index.base import Plan
 from postil.index.manager import IndexManager
-from postil.store.base import AnnotationRecord, NewInput, Transaction, Vectors
+from postil.store.base import AnnotationRecord, Matrix, NewInput, Transaction, Vectors
 from postil.v1.annotation_pb2 import Annotation
 from postil.v1.input_pb2 import Input
 from postil.v1.search_pb2 import Filter, Query, Search
@@ -44,13 +44,12 @@ class Large:
 
     shares: ClassVar = {"half": 0.5, "tenth": 0.1, "hundredth": 0.01, "few": 0.002}
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, both: Matrix) -> None:
         later = Later()
         self.world = World(folder / "data", indexes=later)
         later.follow(IndexManager(folder / "index", self.world.store))
         self.index = later.index
         self.index.start()
-        both = clustered(ROWS + QUERIES, DIM)
         self.vectors, self.queries = both[:ROWS], both[ROWS:]
         random = np.random.default_rng(3)
         self.labels = {name: random.random(ROWS) < share for name, share in self.shares.items()}
@@ -86,7 +85,7 @@ class Large:
             if holds[start + at]
         ]
         tx.add_annotations(app, records, labels)
-        space = tx.ensure_space(app, "client", "client", "client", DIM)
+        space = tx.ensure_space(app, "client", "client", "client", self.vectors.shape[1])
         tx.put_vectors(app, Vectors(space.row, np.array(anchors, np.int64), self.vectors[start : start + count]))
 
     def recall(
@@ -117,7 +116,21 @@ class Large:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
-    made = Large(tmp_path_factory.mktemp("large"))
+    made = Large(tmp_path_factory.mktemp("large"), clustered(ROWS + QUERIES, DIM))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def scattered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
+    """Many dimensions and hardly any clusters: whoever looks where nothing lies, looks far."""
+    random = np.random.default_rng(5)
+    centres = random.standard_normal((500, 192))
+    both = centres[random.integers(500, size=ROWS + QUERIES)] + 0.9 * random.standard_normal((ROWS + QUERIES, 192))
+    made = Large(
+        tmp_path_factory.mktemp("scattered"),
+        (both / np.linalg.norm(both, axis=1, keepdims=True)).astype(np.float32),
+    )
     yield made
     made.close()
 
@@ -150,6 +163,34 @@ def test_recall_under_two_filters(large: Large, first: str, second: str) -> None
 def test_recall_of_two_ranks(large: Large, name: str) -> None:
     recall, _ = large.recall([], np.ones(ROWS, np.bool_), [name])
     assert recall >= 0.99
+
+
+def test_recall_of_a_negated_rank(scattered: Large) -> None:
+    """The opposite of a picture lies where no pictures are; a walk towards it must look widely."""
+    everything = np.ones(ROWS, np.bool_)
+    for name, mask in (("", everything), ("half", scattered.labels["half"])):
+        hits = total = 0
+        for query in scattered.queries:
+            rank = near(query)
+            rank.negate = True
+            search = Search(query=Query(filters=[labelled(name)] if name else [], ranks=[rank]))
+            answer = scattered.world.annotations(search, per_page=10)
+            best = np.argsort(np.where(mask, scattered.vectors @ query, np.inf), kind="stable")[:10]
+            hits += len({int(hit.input.id[1:]) for hit in answer.hits}.intersection(best.tolist()))
+            total += len(best)
+        assert hits / total >= 0.99
+
+
+def test_recall_around_the_middle_of_scattered_examples(scattered: Large) -> None:
+    """The few that are labelled come first; what follows is near to their mean, where no vectors need lie."""
+    examples = scattered.labels["few"]
+    centre = scattered.vectors[examples].mean(axis=0)
+    expected = np.argsort(np.where(examples, -np.inf, -(scattered.vectors @ centre)), kind="stable")
+    count = int(examples.sum())
+    answer = scattered.world.annotations(Search(query=Query(ranks=[showing("few")])), per_page=count + 50)
+    found = [int(hit.input.id[1:]) for hit in answer.hits]
+    assert set(found[:count]) == set(np.flatnonzero(examples).tolist())
+    assert len(set(found[count:]).intersection(expected[count : count + 50].tolist())) >= 49
 
 
 def test_each_plan_is_taken(large: Large) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from postil.core import scores
 from postil.core.hit_reader import HitReader, Scored
 from postil.core.query import Query
-from postil.core.targets import Point
+from postil.core.targets import WIDE, Point
 from postil.index.base import Indexes, Metric, Neighbours, Plan, SpaceIndex
 
 _GROWTH = 4
@@ -47,7 +47,7 @@ def nearest(
         values = scores.scores(found.distances, metric, unit=point.space.unit)
     elif point.space.unit or metric is Metric.COSINE:
         # cos(-q, x) = -cos(q, x): what is nearest to the opposite is farthest, and its score is 1 - s
-        found = index.search(-point.vector, k, metric=metric, exact=query.exact)
+        found = index.search(-point.vector, max(k, WIDE), metric=metric, exact=query.exact)
         values = scores.scores(found.distances, metric, unit=point.space.unit)
     else:
         found = _all(index, point, metric)

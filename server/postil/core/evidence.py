@@ -15,7 +15,7 @@ from pyroaring import BitMap
 
 from postil.core import scores
 from postil.core.predictions import PredictedConcept
-from postil.core.targets import Point
+from postil.core.targets import WIDE, Point
 from postil.index.base import Metric, Plan, SpaceIndex
 from postil.index.rowsets import rows_of
 
@@ -82,6 +82,14 @@ class Nearness:
         self.observe = observe
         self.space = point.space.row
         self._reverse = flip and not self.linear
+        # No vectors lie around an opposite, and few around the middle of scattered ones: there a graph must look
+        # widely. What is asked for again pays for being compared with all.
+        self.far = (flip and self.linear) or point.middle
+        self._standing = point.middle
+
+    def wanted(self, k: int) -> int:
+        """How many neighbours to ask for, so that the best k are among them."""
+        return max(k, WIDE) if self.far else k
 
     def scores(self, anchors: Rows) -> Doubles:
         return self._scored(self.index.measure(self.point, anchors, metric=self.metric))
@@ -92,9 +100,11 @@ class Nearness:
 
     def best(self, k: int, allow: BitMap | None) -> Near:
         # The farthest among vectors of any length can only be found by looking at all.
-        wanted = max(1, len(self.index)) if self._reverse else k
+        wanted = max(1, len(self.index)) if self._reverse else self.wanted(k)
         exact = self.exact or self._reverse
-        found = self.index.search(self.point, wanted, metric=self.metric, exact=exact, allow=allow)
+        found = self.index.search(
+            self.point, wanted, metric=self.metric, exact=exact, allow=allow, standing=self._standing
+        )
         self.observe(found.plan)
         values = self._scored(found.distances)
         order = np.lexsort((found.rows, -values))[:k]
@@ -112,6 +122,7 @@ class Average:
 
     def __init__(self, parts: Sequence[tuple[float, Nearness]]) -> None:
         self._first = first = parts[0][1]
+        self._parts = [part for _, part in parts]
         total = sum(weight for weight, _ in parts)
         # A cosine knows directions alone; points of unit spaces have length 1 anyway.
         mean = sum(weight * scores.direction(part.point).astype(np.float64) for weight, part in parts) / total
@@ -122,14 +133,16 @@ class Average:
 
     def best(self, k: int, allow: BitMap | None) -> Near:
         first = self._first
-        found = first.index.search(self._point, k, metric=first.metric, exact=first.exact, allow=allow)
+        wanted = max(part.wanted(k) for part in self._parts)
+        found = first.index.search(self._point, wanted, metric=first.metric, exact=first.exact, allow=allow)
         first.observe(found.plan)
         distances = found.distances.astype(np.float64)
         if self._linear_in_cosine:
             values = (1.0 + np.sqrt(self._square) * (1.0 - distances)) / 2.0
         else:
             values = 1.0 - (1.0 + distances - self._square) / 4.0
-        return Near(found.rows, np.clip(values + 1e-6, 0.0, 1.0), complete=len(values) < k)  # rounding
+        bounds = np.clip(values + 1e-6, 0.0, 1.0)  # rounding
+        return Near(found.rows[:k], bounds[:k], complete=len(values) < k)
 
 
 class Said:
