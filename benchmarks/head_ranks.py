@@ -104,7 +104,8 @@ def _measure(bench: Bench, made: heads.Heads, name: str, rounds: int, every: int
     plain = [Annotation() for _ in ranks]
     for one, query in zip(plain, bench.queries, strict=False):
         one.data.embeddings.add(vector=query)
-    own, beside, plans, hits = [], [], set(), []
+    own, beside, hits = [], [], []
+    plans: set[str] = set()
     bench.searches.annotations(call, _request(plain[0]))
     for turn in range(rounds):
         for at, rank, other in zip(places, ranks, plain, strict=True):
@@ -112,7 +113,7 @@ def _measure(bench: Bench, made: heads.Heads, name: str, rounds: int, every: int
             took, answer = _timed(lambda one=rank: bench.searches.annotations(call, _request(one)))  # type: ignore[misc]
             own.append(took)
             parsed = MultiSearchResponse.FromString(answer)
-            plans.add(",".join(parsed.debug[0].walks))
+            plans.update(parsed.debug[0].walks)
             if turn == 0:
                 hits.append(len({int(hit.input.id[1:]) for hit in parsed.hits} & _best(bench, made, at)) / K)
     return {
