@@ -72,7 +72,7 @@ damage: $(STAMP)-test ## damage 10,000 index files and 1,000 database pages, and
 
 fuzz-pictures: $(STAMP)-fuzz ## broken pictures chosen by coverage, until stopped (ARGS="-max_total_time=600")
 	@mkdir -p $(CACHE)/pictures
-	PYTHONPATH=tests $(BIN)/python -m fuzz.pictures $(ARGS) $(CACHE)/pictures
+	PYTHONPATH=tests $(BIN)/python -m fuzz.guided $(ARGS) $(CACHE)/pictures
 
 trust: ## the long forms of what should lose data or bring a server down, hours; writes docs/trust.md
 	@for run in $(LONG_RUNS); do $(MAKE) $$run ARGS= || exit 1; done
