@@ -41,6 +41,10 @@ class Credentials(Protocol):
         """Raises Failure when it opens nothing."""
         ...
 
+    def required(self) -> bool:
+        """Whether a call needs to show anything by now."""
+        ...
+
     def forget(self) -> None:
         """Apps were changed or deleted, and keys with them."""
         ...
@@ -53,6 +57,9 @@ class Open:
 
     def caller(self, shown: Shown) -> Caller:  # noqa: ARG002 - nothing to check without keys
         return self._ANYBODY
+
+    def required(self) -> bool:
+        return False
 
     def forget(self) -> None:
         pass

@@ -99,6 +99,13 @@ def _origin(text: str) -> str:
     return origin
 
 
+def _host_name(text: str) -> str:
+    name = text.strip().lower().removesuffix(".")
+    if not name or any(sign in name for sign in "/:@[] "):
+        raise ConfigError(f"{text!r} is not the name of a host, for example labels.example.org, or * for any")
+    return name
+
+
 def _directory(text: str) -> Path:
     if not text:
         raise ConfigError("the data directory has no name")
@@ -137,6 +144,14 @@ class Config:
     )
     cors_origins: tuple[str, ...] = _setting(
         (), _origin, "Other site whose pages may call over HTTP; * for any. Repeatable.", "ORIGIN", many=True
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        (),
+        _host_name,
+        "Name by which callers without keys may reach HTTP, beside addresses, localhost, this machine's name and that "
+        "of --public-url; * for any. Repeatable.",
+        "NAME",
+        many=True,
     )
     access: str = _setting(
         "auto",

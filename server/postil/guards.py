@@ -1,10 +1,13 @@
-"""What stands in front of the doors, made from the settings: who is let in, certificates, the audit log."""
+"""What stands in front of the doors, made from the settings: who is let in, certificates, names, the audit log."""
 
 from __future__ import annotations
+
+from starlette.types import ASGIApp
 
 from postil.access import Credentials, Open
 from postil.audit import Audit
 from postil.config import Config, ConfigError
+from postil.doors.http.hosts import ANY, HostGuard, Hosts
 from postil.doors.tls import Certificates, Files
 from postil.keyring import Keyring
 from postil.logs import get
@@ -39,6 +42,14 @@ def certificates(config: Config) -> Certificates | None:
     if config.tls_cert is None or config.tls_key is None:
         return None
     return Certificates(Files(config.tls_cert, config.tls_key, config.tls_client_ca))
+
+
+def hosts(site: ASGIApp, config: Config, credentials: Credentials) -> ASGIApp:
+    """The HTTP door behind a look at the name that it was called by."""
+    if ANY in config.cors_origins:  # every page may call, under whatever name it came
+        return site
+    known = Hosts(config.http, config.public_url, config.allowed_hosts)
+    return HostGuard(site, known, lambda: not credentials.required())
 
 
 def audit(config: Config, metrics: Metrics) -> Audit | None:

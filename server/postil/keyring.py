@@ -75,7 +75,6 @@ class Keyring:
         self._stamp.renew()
 
     def required(self) -> bool:
-        """Whether keys are asked for by now."""
         return self._mode.required or not self._still_open(self._stamp.value(), time.monotonic())
 
     def _still_open(self, stamp: bytes, now: float) -> bool:

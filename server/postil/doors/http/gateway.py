@@ -136,12 +136,15 @@ class Gateway:
     def _welcome(self, headers: Mapping[str, str]) -> bool:
         """Pages of other sites may not call unless they are configured: a browser would let them write unseen."""
         origin = headers.get("origin")
-        if origin is None or origin in self._origins or "*" in self._origins:
+        if origin in self._origins or "*" in self._origins:
             return True
+        if origin is None:  # as where a page has a picture or a script drawn: it could not read the answer
+            return headers.get("sec-fetch-mode") != "no-cors" or headers.get("sec-fetch-site") in _OWN_SITE
         return origin.partition("://")[2] == headers.get("host")
 
     def _foreign(self, headers: Mapping[str, str]) -> Reply:
-        details = f"Pages from {headers['origin'][:200]} may not call this server. Allow them with --cors-origins."
+        site = headers.get("origin", "other sites")[:200]
+        details = f"Pages from {site} may not call this server. Allow them with --cors-origins."
         return self._refusal(errors.invalid_request(details), headers)._replace(status=403)
 
     def _unrouted(self, verb: str, path: str, headers: Mapping[str, str]) -> Reply:
@@ -214,6 +217,7 @@ class Gateway:
 
 
 _JSON = (b"content-type", b"application/json")
+_OWN_SITE = frozenset({"same-origin", "none"})
 _BUSY = "The server is working on as much as it can. Try again in a moment."
 _STOPPING = "The server is stopping. Try again soon."
 _UNEXPECTED = "Something went wrong in the server; see its log."
