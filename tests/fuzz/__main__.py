@@ -16,13 +16,13 @@ from itertools import islice
 from pathlib import Path
 
 from fuzz import campaign, pictures
+from fuzz.breeding import Herd
 from postil.media.pictures import FORMATS
 from support import trust
 from support.external import ROOT
-from support.server import Server
 
 CALLS, PICTURES, HISTORIES = 10_000_000, 10_000_000, 2000
-_ROUND = 50_000  # calls between looks at the clock
+_ROUND = 20_000  # calls in one app
 _FLAT_MIB = 400
 
 
@@ -55,28 +55,37 @@ def calls(count: int, seed: int, until: float) -> tuple[list[str], list[str]]:
     if not count:
         return [], []
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder), *campaign.OPTIONS)
+        server = campaign.Victim(Path(folder), *campaign.OPTIONS)
         try:
-            found = campaign.run(server, min(count, 5000), seed * 1000, tell=say)  # warms it up
-            before = campaign.memory(server)
-            done = sum(found.calls.values())
-            while done < count and not found.faults and time.monotonic() < until:
-                found.add(campaign.run(server, min(_ROUND, count - done), seed * 1000 + done, tell=say))
-                done = sum(found.calls.values())
-            alive = server.process.poll() is None
-            after = campaign.memory(server) if alive else 0
+            found, sizes = _rounds(server, count, seed, until)
             found.faults += campaign.explained(server)
         finally:
             if server.process.poll() is None:
                 server.stop()
-    if after > before + _FLAT_MIB:
-        found.faults.append(f"memory grew from {before} to {after} MiB")
+    early, late = sizes[len(sizes) // 10], sizes[-1]
+    if late > early + _FLAT_MIB:
+        found.faults.append(f"memory grew from {early} to {late} MiB")
+    done, good = found.calls.total(), found.good.total()
     doors = ", ".join(f"{number:,} {door}" for door, number in found.doors.items())
     said = (
-        f"{done:,} random messages to {len(found.calls)} calls ({doors}); {len(found.codes)} status codes met, none of "
-        f"them internal; slowest answer {found.slowest:.1f} s; resident memory {before} MiB at first, then {after}."
+        f"{done:,} random calls of {len(found.calls)} RPCs ({doors}); {good:,} ({good / done:.0%}) went well, "
+        f"{len(+found.good)} RPCs among them; {len(found.codes)} status codes met, none of them internal; "
+        f"slowest answer {found.slowest:.1f} s; resident memory {early} MiB after a tenth, {late} at the end."
     )
     return [said], found.faults
+
+
+def _rounds(server: campaign.Victim, count: int, seed: int, until: float) -> tuple[campaign.Tally, list[int]]:
+    """(what was seen, MiB after each round), an app a round."""
+    found, sizes, herd, done = campaign.Tally(), [], Herd(), 0
+    while done < count and not found.faults and time.monotonic() < until:
+        found.add(campaign.run(server, min(_ROUND, count - done), seed * 1000 + len(sizes), herd=herd, tell=say))
+        done = found.calls.total()
+        if server.process.poll() is None:
+            sizes.append(campaign.memory(server))
+            say(f"round {len(sizes)}: {done:,} calls, {found.good.total() / done:.0%} went well, {sizes[-1]} MiB")
+    say("never went well: " + ", ".join(sorted(found.calls.keys() - (+found.good).keys())))
+    return found, sizes or [0]
 
 
 def broken_pictures(count: int, seed: int, until: float) -> tuple[list[str], list[str]]:

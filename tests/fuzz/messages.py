@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -34,19 +35,19 @@ class Maker:
     """Draws messages.
 
     Args:
-        seed: The same seed draws the same messages.
+        draw: Draws them.
         pin: Called with every message that was drawn, so that a campaign can keep it inside its own app.
     """
 
-    def __init__(self, seed: int, pin: Callable[[Message], None] = lambda _: None) -> None:
-        self.random = random.Random(seed)
-        self._pin = pin
+    def __init__(self, draw: random.Random, pin: Callable[[Message], None] = lambda _: None) -> None:
+        self.random = draw
+        self.pin = pin
         self._pictures = [photo(name) for name in ("rocket.jpg", "chelsea.png")]
 
     def message(self, descriptor: Descriptor) -> Message:
         """One message of that type."""
         made = self._message(descriptor, DEPTH)
-        self._pin(made)
+        self.pin(made)
         return made
 
     def mangled(self, content: bytes) -> bytes:
@@ -72,10 +73,11 @@ class Maker:
         share = self.random.choice((0.0, 0.1, 0.25, 0.5, 0.9)) if depth < DEPTH else 0.6
         for field in descriptor.fields:
             if self.random.random() < share:
-                self._fill(made, field, depth)
+                self.fill(made, field, depth)
         return made
 
-    def _fill(self, made: Message, field: FieldDescriptor, depth: int) -> None:
+    def fill(self, made: Message, field: FieldDescriptor, depth: int) -> None:
+        """Sets a field to something random, or adds to it."""
         inner = field.message_type
         if inner is not None and depth <= 0:
             return
@@ -147,7 +149,7 @@ class Maker:
             case 2:
                 return self.mangled(draw.choice(self._pictures))
             case 3:
-                return _tiny_png(draw.randrange(1, 4))
+                return tiny_png(draw.randrange(1, 4))
             case _:
                 return b""
 
@@ -164,7 +166,9 @@ def _fitting(number: int, kind: int) -> int:
     return number - (1 << bits) if signed and number >> (bits - 1) else number
 
 
-def _tiny_png(side: int) -> bytes:
+@cache
+def tiny_png(side: int) -> bytes:
+    """A square of one colour."""
     out = BytesIO()
     Image.new("RGB", (side, side), (200, 30, 30)).save(out, "PNG")
     return out.getvalue()

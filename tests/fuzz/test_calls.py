@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from fuzz import campaign
-from fuzz.campaign import Attacker
+from fuzz.campaign import Attacker, Victim
 from support.doors import METHODS
-from support.server import Server
 
 CALLS, SEED = 1500, 2026
 FLAT_MIB = 250  # decoded pictures, caches and vectors of this many calls fit in it
 
 
 @pytest.fixture(scope="module")
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
     """A server that is attacked, and must end in good order all the same."""
-    running = Server(tmp_path_factory.mktemp("victim"), *campaign.OPTIONS)
+    running = Victim(tmp_path_factory.mktemp("victim"), *campaign.OPTIONS)
     yield running
     code = running.stop()
     assert code == 0, running.tail()
 
 
 @pytest.mark.slow
-def test_random_calls_find_no_crash_no_hang_and_nothing_internal(victim: Server) -> None:
+def test_random_calls_find_no_crash_no_hang_and_nothing_internal(victim: Victim) -> None:
     before = campaign.memory(victim)
     found = campaign.run(victim, CALLS, SEED)
     assert not found.faults, "\n".join([*found.faults, *campaign.explained(victim)])
@@ -37,7 +36,7 @@ def test_random_calls_find_no_crash_no_hang_and_nothing_internal(victim: Server)
 
 
 @pytest.mark.parametrize(("door", "rpc", "body"), [pytest.param(*rest, id=name) for name, *rest in campaign.corpus()])
-def test_what_was_found_once_stays_mended(victim: Server, door: str, rpc: str, body: bytes) -> None:
+def test_what_was_found_once_stays_mended(victim: Victim, door: str, rpc: str, body: bytes) -> None:
     attacker = Attacker(victim, SEED)
     try:
         assert attacker.send(door, rpc, body) == ""
@@ -45,9 +44,9 @@ def test_what_was_found_once_stays_mended(victim: Server, door: str, rpc: str, b
         attacker.close()
 
 
-def test_a_fault_is_noticed(start_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_is_noticed(victim: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
     """The campaign would see an internal failure, were there one."""
-    attacker = Attacker(start_server(), SEED)
+    attacker = Attacker(victim, SEED)
     monkeypatch.setattr(campaign, "INTERNAL", 10_000)  # now success is one, too
     try:
         assert "status 10000" in attacker.send("own", "ListStatusCodes", b"")
