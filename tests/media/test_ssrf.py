@@ -12,96 +12,13 @@ from typing import Any
 import pytest
 
 from media.servers import redirect, reply, serving
+from media.vectors import CLOSED_PORTS, INNER, MALFORMED, OUTER, REDIRECTS, SPELLINGS
 from postil import errors
 from postil.media.addresses import AddressRule
 from postil.media.fetch import Fetcher
 from postil.v1.status_code_pb2 import StatusCode
 
 OUTSIDER = Fetcher(timeout_s=2)  # nothing is allowed but what is public
-
-INNER = """
-0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.127.255.254 127.0.0.1 127.1.2.3 127.255.255.254
-169.254.0.1 169.254.169.254 169.254.170.2 172.16.0.1 172.31.255.255 192.0.0.1 192.0.0.170 192.0.2.1 192.88.99.1
-192.168.0.1 192.168.255.255 198.18.0.1 198.19.255.255 198.51.100.7 203.0.113.7 224.0.0.1 239.255.255.255 240.0.0.1
-255.255.255.255
-:: ::1 ::2 ::7f00:1 ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254 ::ffff:0:127.0.0.1
-64:ff9b::7f00:1 64:ff9b::10.0.0.1 64:ff9b::169.254.169.254 64:ff9b:1::1 64:ff9b:1:fffe::7f00:1 100::1 100:0:0:1::1
-2001::1 2001:0:7f00:1:: 2001:2::1 2001:10::1 2001:20::1 2001:db8::1 2002:7f00:1:: 2002:a00:1::1 2002:a9fe:a9fe::
-3fff::1 4000::1 5f00::1 fc00::1 fd00::1 fd00:ec2::254 fdff:ffff::1 fe80::1 febf::1 fec0::1 ff00::1 ff02::1 ff0e::1
-::ffff:192.168.1.1 ::ffff:172.16.0.1 ::ffff:100.64.0.1 ::ffff:0.0.0.0 64:ff9b::c0a8:101 8000::1 1::1
-""".split()  # noqa: SIM905 one word a line would fill pages
-
-OUTER = """
-1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.1 93.184.215.14 100.63.255.255 100.128.0.1 126.255.255.255 128.0.0.1 169.253.0.1
-169.255.0.1 172.15.255.255 172.32.0.1 192.0.1.1 192.167.0.1 192.169.0.1 198.17.0.1 198.20.0.1 223.255.255.255
-2606:4700::1111 2a00:1450:4001:800::200e 2001:4860:4860::8888 2620:fe::fe ::ffff:8.8.8.8 64:ff9b::8.8.8.8
-""".split()  # noqa: SIM905 one word a line would fill pages
-
-# The same few addresses, in every spelling that some resolver or parser reads.
-SPELLINGS = """
-http://localhost/ http://LOCALHOST/ http://localhost./ http://127.1/ http://127.0.1/ http://0/ http://0.0.0.0/
-http://2130706433/ http://017700000001/ http://0x7f000001/ http://0x7F.1/ http://0177.0.0.1/ http://0x7f.0x0.0x0.0x1/
-http://127.0.0.1./ http://127.000.000.001/ http://00000177.1/ http://2852039166/ http://0xa9fea9fe/
-http://0251.0376.0251.0376/ http://0xa9.0xfe.0xa9.0xfe/ http://169.254.43518/ http://10.1/ http://167772161/
-http://[::1]/ http://[0:0:0:0:0:0:0:1]/ http://[::]/ http://[::ffff:127.0.0.1]/ http://[::ffff:7f00:1]/
-http://[0:0:0:0:0:ffff:127.0.0.1]/ http://[::ffff:a9fe:a9fe]/ http://[64:ff9b::7f00:1]/ http://[2002:7f00:1::]/
-http://[fe80::1]/ http://[fd00:ec2::254]/ http://[::127.0.0.1]/ http://[0000::1]:80/
-http://①②⑦.⓪.⓪.①/ http://127。0。0。1/ http://１２７.0.0.1/ http://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ/ http://127．0．0．1/
-""".split()  # noqa: SIM905 one word a line would fill pages
-
-MALFORMED = [
-    "",
-    " ",
-    "a.jpg",
-    "//8.8.8.8/a.jpg",
-    "/etc/passwd",
-    "file:///etc/passwd",
-    "file://localhost/etc/passwd",
-    "gopher://127.0.0.1:6379/_INFO",
-    "ftp://8.8.8.8/a",
-    "dict://127.0.0.1:11211/stat",
-    "ldap://8.8.8.8/",
-    "data:image/png;base64,AAAA",
-    "javascript:alert(1)",
-    "jar:http://8.8.8.8/a!/b",
-    "s3://bucket/key",
-    "http:/8.8.8.8/",
-    "http:8.8.8.8",
-    "http://",
-    "http:///a",
-    "http://:80/",
-    "http://?a",
-    "http://user@8.8.8.8/",
-    "http://user:password@8.8.8.8/",
-    "http://8.8.8.8@127.0.0.1/",
-    "http://8.8.8.8:80@127.0.0.1/",
-    "http://@127.0.0.1/",
-    "http://8.8.8.8\\@127.0.0.1/",
-    "http://127.0.0.1\\.example.com/",
-    "http://8.8.8.8\t/",
-    "http://8.8.8.8/a b",
-    "http://8.8.8.8/a\r\nX: y",
-    "http://8.8.8.8/\x00",
-    "http://8.8.8.8/\x7f",
-    "http://8.8.8.8/\u2028",
-    "http://127.0.0.1%2f@8.8.8.8/",
-    "http://127.0.0.1%00.example.com/",
-    "http://[::1",
-    "http://::1/",
-    "http://[::1%25lo]/",
-    "http://[fe80::1%eth0]/",
-    "http://[v1.a]/",
-    "http://[127.0.0.1]/",
-    "http://8.8.8.8:0/",
-    "http://8.8.8.8:65536/",
-    "http://8.8.8.8:-1/",
-    "http://8.8.8.8:a/",
-    "http://a..b/",
-    "http://" + "a" * 64 + ".example/",
-    "http://8.8.8.8/" + "a" * 9000,
-]
-
-CLOSED_PORTS = [1, 21, 22, 23, 25, 110, 143, 389, 445, 3306, 5432, 6379, 8000, 9200, 11211, 18080, 27017, 65535]
 
 
 @pytest.fixture
@@ -220,26 +137,6 @@ def entrance() -> Iterator[Callable[[str], errors.Failure]]:
         create = socket.create_server
         patch.setattr(socket, "create_server", lambda _, **options: create(("", 0), **options))
         yield through
-
-
-REDIRECTS = [
-    "http://127.0.0.1/",
-    "http://localhost:6379/",
-    "http://169.254.169.254/latest/meta-data/",
-    "//169.254.169.254/",
-    "https://[::1]/",
-    "http://[::ffff:169.254.169.254]/",
-    "http://2130706433/",
-    "http://0x7f.1/",
-    "http://8.8.8.8:22/",
-    "http://user:password@8.8.8.8/",
-    "file:///etc/passwd",
-    "gopher://127.0.0.1/",
-    "ftp://8.8.8.8/",
-    "data:,x",
-    "http://[::1",
-    "http://10.0.0.1\\@8.8.8.8/",
-]
 
 
 @pytest.mark.parametrize("location", REDIRECTS)
