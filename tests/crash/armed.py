@@ -51,6 +51,10 @@ MOMENTS: dict[str, int] = {
     "migration.in-step": 60,  # any statement of a step
     "migration.between-steps": 8,
     "rehost.middle": 2,  # stored URLs are being moved to another public URL
+    "rename.piece": 3,  # some labels have their concept's new name, in an op that is not through
+    "erase.piece": 3,  # some rows of a deleted app are gone, in an op that is not through
+    "sweep.before-unlink": 4,  # a medium that nobody keeps is about to go
+    "sweep.after-unlink": 4,
     "start.index-read": 1,
 }
 
@@ -107,6 +111,8 @@ def kind_of(path: str) -> str:
 
 def arm_files(fuse: Fuse) -> None:
     """Renames, fsyncs and removals of our own files."""
+    from postil.store import blobs
+
     rename, replace, fsync, unlink = os.rename, os.replace, os.fsync, os.unlink
 
     def moved(real: Callable[..., None]) -> Callable[..., None]:
@@ -125,9 +131,11 @@ def arm_files(fuse: Fuse) -> None:
         fsync(descriptor)
 
     def removed(path: Any, **options: Any) -> None:
-        if kind_of(os.fspath(path)) == "segment" and not os.fspath(path).endswith(".tmp"):
-            fuse.at("segment.before-unlink")
+        scratch = os.fspath(path).endswith(".tmp") or Path(path).name.startswith(blobs._PARTIAL)
+        kind = "" if scratch else kind_of(os.fspath(path))
+        fuse.at({"segment": "segment.before-unlink", "blob": "sweep.before-unlink"}.get(kind, ""))
         unlink(path, **options)
+        fuse.at("sweep.after-unlink" if kind == "blob" else "")
 
     wrapped = {"rename": moved(rename), "replace": moved(replace), "fsync": synced, "unlink": removed}
     for name, function in wrapped.items():
@@ -174,9 +182,9 @@ def arm_database(fuse: Fuse) -> None:
 
 def arm_steps(fuse: Fuse) -> None:
     """Steps of the product that no system call marks."""
-    from postil.core import rehosting
+    from postil.core import concept_names, rehosting
     from postil.index import build, manager, recovery, space
-    from postil.store import blobs
+    from postil.store import blobs, transaction
 
     after(manager.IndexManager, "apply", lambda: fuse.at("index.applied"))
     after(space.VectorSpace, "publish", lambda: fuse.at("segment.before-manifest"))
@@ -184,6 +192,8 @@ def arm_steps(fuse: Fuse) -> None:
     after(blobs.FileBlobs, "put", lambda: fuse.at("blob.before-row"))
     after(recovery, "opened", lambda: fuse.at("start.index-read"))
     after(rehosting, "_rewrite", lambda: fuse.at("rehost.middle"))
+    after(concept_names, "_rewrite", lambda: fuse.at("rename.piece"))
+    after(transaction.SqliteTransaction, "erase_app", lambda: fuse.at("erase.piece"))
     save = build.Build._save_graph
 
     def half(self: Any, graph: Any, entry: Any) -> Any:
@@ -210,9 +220,9 @@ def after(owner: Any, name: str, act: Callable[[], None]) -> None:
 
 def hurry() -> None:
     """Small segments, short feeds: what takes hours of load comes within a second."""
-    from postil.core import rehosting
+    from postil.core import chores, concept_names, rehosting
     from postil.index import builder, catalogs, manager, planner
-    from postil.store import sqlite, writer
+    from postil.store import sqlite, writer, writes_inputs
 
     planner.seal_rows = lambda dim: SMALL_SEGMENT  # noqa: ARG005
     planner.GRAPH_MIN = SMALL_SEGMENT // 2
@@ -220,6 +230,11 @@ def hurry() -> None:
     catalogs._SAVE_AFTER, catalogs._SAVE_PAUSE_S, catalogs._SAVE_IDLE, catalogs._IDLE_S = 100, 0.2, 20, 0.2
     writer.TRIM_EVERY = 50
     rehosting._CHUNK = 50
+    concept_names.PIECE = 20
+    writes_inputs._ERASED = 60
+    chores.KEPT_S = 20.0  # longer than any post takes here from its file to its row
+    chores.Chores.__init__.__defaults__ = (*chores.Chores.__init__.__defaults__[:-1], 0.5)  # type: ignore[index]
+    chores._LOOK_AGAIN_S = 0.5
     sqlite.SqliteStore.__init__.__kwdefaults__ = {"keep_changes": KEEP_CHANGES}
     manager.IndexManager.__init__.__defaults__ = (0.2,)
 

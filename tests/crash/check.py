@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from crash.clients import APP, Connection, concept_of, search_for
+from crash.clients import Connection
 from crash.model import Item, Ledger
+from crash.shelves import key_ids
+from crash.world import APP, concept_of, search_for
 from postil.index.manager import IndexManager
 from postil.store.sqlite import SqliteStore
 from postil.upkeep import verify_directory
 from postil.v1.annotation_service_pb2 import ListAnnotationsRequest
+from postil.v1.common_pb2 import UserAppIDSet
 from postil.v1.concept_service_pb2 import GetConceptRequest
 from postil.v1.dataset_service_pb2 import GetDatasetRequest
 from postil.v1.feedback_service_pb2 import ListFeedbackRequest
@@ -44,6 +47,7 @@ class Check:
         self._connection = connection
         self._http = http
         self._rng = rng
+        self._names: dict[str, set[str]] = {}  # concept -> how labels that were read call it
 
     def settle(self, ledgers: Sequence[Ledger]) -> Iterator[str]:
         """Finds out about the writes under way when the server died; a sentence for each that is half there."""
@@ -75,10 +79,20 @@ class Check:
                     yield f"{key} is {seen[key]}, acknowledged was {ledger.values.get(key)}"
             yield from self._found(ledger, everything=everything)
             ledger.recent.clear()
+        yield from self._called()
         expected = sum(key.startswith("input:") for ledger in ledgers for key in ledger.values)
         counts = self._connection.call("GetInputCount", GetInputCountRequest(user_app_id=APP)).counts
         if counts.processed != expected or counts.to_process or counts.errors:
             yield f"{expected} inputs were acknowledged, the server counts {counts}"
+
+    def _called(self) -> Iterator[str]:
+        """A rename was carried into every label, or into none."""
+        for concept_id, names in self._names.items():
+            request = GetConceptRequest(user_app_id=APP, concept_id=concept_id)
+            name = self._connection.call("GetConcept", request).concept.name
+            if names != {name}:
+                yield f"labels call {concept_id} {sorted(names)}, its name is {name!r}"
+        self._names.clear()
 
     def _found(self, ledger: Ledger, *, everything: bool) -> Iterator[str]:
         recent = [key for key in ledger.recent if key in ledger.vectors]
@@ -105,32 +119,35 @@ class Check:
         inputs = [key for key in found if key.startswith("input:")]
         for start in range(0, len(inputs), _CHUNK):
             found |= self._items(inputs[start : start + _CHUNK])
+        if any(key.startswith("key:") for key in found):
+            marks = {f"key:{name}": mark for name, (_, mark) in key_ids(self._connection).items()}
+            found |= {key: marks.get(key) for key in found if key.startswith("key:")}
+        readers = {
+            "concept": self._concept,
+            "click": self._click,
+            "dataset": self._dataset,
+            "model": self._model,
+            "app": self._app,
+        }
         for key in found:
-            if key.startswith("concept:"):
-                found[key] = self._concept(key.removeprefix("concept:"))
-            elif key.startswith("click:"):
-                found[key] = self._click(key.removeprefix("click:"))
-            elif key.startswith("dataset:"):
-                request = GetDatasetRequest(user_app_id=APP, dataset_id=key.removeprefix("dataset:"))
-                answer = self._connection.call("GetDataset", request)
-                found[key] = _number(answer, answer.dataset.description)
-            elif key.startswith("model:"):
-                answer = self._connection.call(
-                    "GetModel", GetModelRequest(user_app_id=APP, model_id=key.removeprefix("model:"))
-                )
-                found[key] = _number(answer, answer.model.name)
+            kind, _, name = key.partition(":")
+            if kind in readers:
+                found[key] = readers[kind](name)
         return found
 
     def _items(self, keys: list[str]) -> dict[str, Any]:
         ids = [key.removeprefix("input:") for key in keys]
         call = self._connection.call
         listed = call("ListInputs", ListInputsRequest(user_app_id=APP, ids=ids, per_page=1000)).inputs
+        for one in listed:
+            self._note_names(one.data)
         notes: dict[str, list[tuple[str, Any]]] = {}
         page = 1
         while True:
             request = ListAnnotationsRequest(user_app_id=APP, input_ids=ids, page=page, per_page=1000)
             part = call("ListAnnotations", request).annotations
             for note in part:
+                self._note_names(note.data)
                 if note.id.startswith("note-"):
                     notes.setdefault(note.input_id, []).append((note.id, mark_of(note.data)))
             if len(part) < 1000:
@@ -140,6 +157,10 @@ class Check:
             f"input:{one.id}": Item(mark_of(one.data), self._blob(one), tuple(sorted(notes.get(one.id, ()))))
             for one in listed
         }
+
+    def _note_names(self, data: Any) -> None:
+        for concept in data.concepts:
+            self._names.setdefault(concept.id, set()).add(concept.name)
 
     def _blob(self, item: Any) -> str:
         """The digest of what is served for it; every one is fetched."""
@@ -152,7 +173,22 @@ class Check:
 
     def _concept(self, concept_id: str) -> Any:
         answer = self._connection.call("GetConcept", GetConceptRequest(user_app_id=APP, concept_id=concept_id))
-        return _number(answer, answer.concept.name.removeprefix("name "))
+        before, _, mark = answer.concept.name.partition("name ")
+        return _number(answer, mark) if mark and not before else None  # labels make concepts too, and call them by id
+
+    def _dataset(self, name: str) -> Any:
+        answer = self._connection.call("GetDataset", GetDatasetRequest(user_app_id=APP, dataset_id=name))
+        return _number(answer, answer.dataset.description)
+
+    def _model(self, name: str) -> Any:
+        answer = self._connection.call("GetModel", GetModelRequest(user_app_id=APP, model_id=name))
+        return _number(answer, answer.model.name)
+
+    def _app(self, name: str) -> Any:
+        """How many inputs it has; None when it is gone, as one is that nobody has written to."""
+        place = UserAppIDSet(user_id="me", app_id=name)
+        counts = self._connection.call("GetInputCount", GetInputCountRequest(user_app_id=place)).counts
+        return counts.processed or None
 
     def _click(self, search_id: str) -> Any:
         answer = self._connection.call("ListFeedback", ListFeedbackRequest(user_app_id=APP, search_id=search_id))

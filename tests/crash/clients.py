@@ -6,38 +6,26 @@ import hashlib
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
 import numpy as np
 
 from crash.model import Item, Ledger, Log, Op, Vector
+from crash.shelves import Maker, Shelves
+from crash.world import APP, DIM, concept_of, search_for, video
 from postil.v1.annotation_pb2 import Annotation
 from postil.v1.annotation_service_pb2 import (
     DeleteAnnotationsRequest,
     PatchAnnotationsRequest,
     PostAnnotationsRequest,
 )
-from postil.v1.common_pb2 import UserAppIDSet
-from postil.v1.concept_pb2 import Concept
-from postil.v1.concept_service_pb2 import PatchConceptsRequest, PostConceptsRequest
-from postil.v1.dataset_pb2 import Dataset
-from postil.v1.dataset_service_pb2 import DeleteDatasetsRequest, PostDatasetsRequest
-from postil.v1.feedback_service_pb2 import DeleteFeedbackRequest, PostSearchFeedbackRequest
-from postil.v1.input_pb2 import EventType, FeedbackInfo, Input
 from postil.v1.input_service_pb2 import DeleteInputsRequest, PatchInputsRequest, PostInputsRequest
-from postil.v1.model_pb2 import Model
-from postil.v1.model_service_pb2 import DeleteModelsRequest, PostModelsRequest
-from postil.v1.search_pb2 import Query, Rank, Search
-from postil.v1.search_service_pb2 import PostInputsSearchesRequest
 from postil.v1.status_code_pb2 import StatusCode
 from support.doors import METHODS
 
-DIM = 32
-APP = UserAppIDSet(user_id="me", app_id="crash")
 _OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
-_MP4 = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp41"
 
 
 class Connection:
@@ -59,23 +47,6 @@ class Connection:
         self._channel.close()
 
 
-def search_for(vector: Vector, concept: str = "") -> PostInputsSearchesRequest:
-    """For the nearest to a vector; of what is labelled with a concept, when one is given."""
-    rank = Rank()
-    rank.annotation.data.embeddings.add(vector=vector)
-    query = Query(ranks=[rank])
-    if concept:
-        query.filters.add().annotation.data.concepts.add(id=concept, value=1)
-    request = PostInputsSearchesRequest(user_app_id=APP, searches=[Search(query=query)])
-    request.pagination.per_page = 1
-    return request
-
-
-def video(mark: int, size: int) -> bytes:
-    """Bytes that pass for a video; the same for the same numbers."""
-    return _MP4 + random.Random(mark).randbytes(size)
-
-
 class Writer(threading.Thread):
     """Sends writes until the server is gone or it is told to stop.
 
@@ -85,11 +56,11 @@ class Writer(threading.Thread):
         log: Takes intents and acknowledgements.
         rng: Draws the writes.
         batch: Most inputs in one write.
-        shelves: Also datasets and models.
+        everything: Also datasets, models, keys, renames and whole apps.
     """
 
     def __init__(
-        self, address: str, ledger: Ledger, log: Log, rng: random.Random, batch: int = 96, *, shelves: bool = True
+        self, address: str, ledger: Ledger, log: Log, rng: random.Random, batch: int = 96, *, everything: bool = True
     ) -> None:
         super().__init__(name=ledger.name, daemon=True)
         self._connection = Connection(address)
@@ -97,7 +68,7 @@ class Writer(threading.Thread):
         self._log = log
         self._rng = rng
         self._batch = batch
-        self._shelves = shelves
+        self._others = Shelves(self._connection, ledger, rng, self._vector).makers(everything=everything)
         self._halt = threading.Event()
         self.problem = ""
 
@@ -133,7 +104,7 @@ class Writer(threading.Thread):
         return True
 
     def _next(self) -> Op | None:
-        makers: Sequence[tuple[Callable[[], Op | None], int]] = (
+        makers: Sequence[tuple[Maker, int]] = (
             (self._post, 6),
             (self._post_videos, 2),
             (self._patch, 4),
@@ -141,11 +112,7 @@ class Writer(threading.Thread):
             (self._patch_notes, 3),
             (self._delete, 2),
             (self._delete_notes, 2),
-            (self._concept, 1),
-            (self._click, 1),
-            (self._unclick, 1),
-            (self._shelve, 2 * self._shelves),
-            (self._unshelve, self._shelves),
+            *self._others,
         )
         (make,) = self._rng.choices([maker for maker, _ in makers], [weight for _, weight in makers])
         return make()
@@ -247,69 +214,6 @@ class Writer(threading.Thread):
             item = self._ledger.values[key]
             after[key] = item._replace(notes=tuple(note for note in item.notes if note[0] != name))
         return Op("DeleteAnnotations", request, after, {}, len(after)) if after else None
-
-    def _concept(self) -> Op:
-        known = [key for key in self._ledger.values if key.startswith("concept:")]
-        mark = self._mark()
-        if known and self._rng.random() < 0.4:
-            key = self._rng.choice(known)
-            concept = Concept(id=key.removeprefix("concept:"), name=f"name {mark}")
-            patch = PatchConceptsRequest(user_app_id=APP, concepts=[concept], action="overwrite")
-            return Op("PatchConcepts", patch, {key: mark}, {}, 1)
-        concept = Concept(id=f"own-{self._ledger.name}-{self._ledger.number}", name=f"name {mark}")
-        request = PostConceptsRequest(user_app_id=APP, concepts=[concept])
-        return Op("PostConcepts", request, {f"concept:{concept.id}": mark}, {}, 1)
-
-    def _shelve(self) -> Op:
-        mark, name = self._mark(), f"{self._ledger.name}-{self._ledger.number}"
-        if self._rng.random() < 0.5:
-            datasets = PostDatasetsRequest(user_app_id=APP, datasets=[Dataset(id=name, description=str(mark))])
-            return Op("PostDatasets", datasets, {f"dataset:{name}": mark}, {}, 1)
-        models = PostModelsRequest(user_app_id=APP, models=[Model(id=name, name=str(mark))])
-        return Op("PostModels", models, {f"model:{name}": mark}, {}, 1)
-
-    def _unshelve(self) -> Op | None:
-        known = [key for key in self._ledger.values if key.startswith(("dataset:", "model:"))]
-        if not known:
-            return None
-        key = self._rng.choice(known)
-        kind, _, name = key.partition(":")
-        if kind == "dataset":
-            return Op("DeleteDatasets", DeleteDatasetsRequest(user_app_id=APP, dataset_ids=[name]), {key: None}, {}, 1)
-        return Op("DeleteModels", DeleteModelsRequest(user_app_id=APP, ids=[name]), {key: None}, {}, 1)
-
-    def _click(self) -> Op | None:
-        kept = [key for key in self._ledger.vectors if key.endswith("-kept")]
-        if not kept:
-            return None
-        key = self._rng.choice(kept)
-        found = self._connection.call("PostInputsSearches", search_for(self._ledger.vectors[key]))
-        info = FeedbackInfo(event_type=EventType.search_click, search_id=found.id)
-        given = Input(id=key.removeprefix("input:"), feedback_info=info)
-        request = PostSearchFeedbackRequest(user_app_id=APP, input=given)
-        return Op("PostSearchFeedback", request, {f"click:{found.id}": given.id}, {}, 1)
-
-    def _unclick(self) -> Op | None:
-        clicks = [key for key in self._ledger.values if key.startswith("click:")]
-        if len(clicks) < 3:
-            return None
-        key = self._rng.choice(clicks)
-        ids = click_ids(self._connection, key.removeprefix("click:"))
-        request = DeleteFeedbackRequest(user_app_id=APP, ids=ids)
-        return Op("DeleteFeedback", request, {key: None}, {}, 1)
-
-
-def click_ids(connection: Connection, search_id: str) -> list[str]:
-    """Ids of what was said about a search."""
-    from postil.v1.feedback_service_pb2 import ListFeedbackRequest
-
-    answer = connection.call("ListFeedback", ListFeedbackRequest(user_app_id=APP, search_id=search_id))
-    return [event.id for event in answer.feedback]
-
-
-def concept_of(mark: int) -> str:
-    """The id of the concept that repeats a mark."""
-    return f"c{mark % 97}"
 
 
 def _say(data: Any, mark: int) -> None:

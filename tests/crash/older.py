@@ -12,7 +12,7 @@ from postil.store.migrations import migrations
 
 DATABASE = "postil.sqlite3"
 
-Objects = dict[str, tuple[str, str]]  # name -> (type, sql)
+Shape = tuple[str, tuple[str, ...]]  # type, and the columns of a table or the SQL of an index
 
 
 def steps() -> list[str]:
@@ -21,30 +21,42 @@ def steps() -> list[str]:
         return [step.name for step in migrations.pending(Database(connection))]
 
 
-def objects(connection: sqlite3.Connection) -> Objects:
-    """What the schema consists of."""
+def shapes(connection: sqlite3.Connection) -> dict[str, Shape]:
+    """What the schema consists of, by name."""
     query = "SELECT name, type, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
-    return {name: (kind, sql) for name, kind, sql in connection.execute(query)}
+    return {
+        name: (kind, _columns(connection, name) if kind == "table" else (sql,))
+        for name, kind, sql in connection.execute(query).fetchall()
+    }
 
 
-def schema_before(step: str) -> Objects:
+def _columns(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
+    return tuple(name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,)))
+
+
+def schema_before(step: str) -> dict[str, Shape]:
     """The schema as it was before a step."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         migrations.apply(Database(connection), stop_before=step)
-        return objects(connection)
+        return shapes(connection)
 
 
 def reachable(data_dir: Path) -> list[str]:
-    """Steps that can be taken back by dropping what they added, newest first."""
+    """Steps that can be taken back by dropping the tables, indexes and columns they added, newest first."""
     found = []
     with closing(sqlite3.connect(data_dir / DATABASE)) as connection:
-        now = objects(connection)
+        now = shapes(connection)
     for step in reversed(steps()):
         before = schema_before(step)
-        if any(now.get(name) != thing for name, thing in before.items()):
+        if not all(name in now and _grown(shape, now[name]) for name, shape in before.items()):
             break
         found.append(step)
     return found
+
+
+def _grown(before: Shape, now: Shape) -> bool:
+    """Whether columns were added at most."""
+    return before == now or (before[0] == now[0] == "table" and now[1][: len(before[1])] == before[1])
 
 
 def put_back(data_dir: Path, step: str) -> None:
@@ -54,11 +66,13 @@ def put_back(data_dir: Path, step: str) -> None:
     before = schema_before(step)
     with closing(sqlite3.connect(data_dir / DATABASE, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        for name, (kind, _) in objects(connection).items():
+        for name, (kind, _) in shapes(connection).items():
             if name not in before and kind == "table":
                 connection.execute(f'DROP TABLE IF EXISTS "{name}"')
-        for name, (kind, _) in objects(connection).items():
+        for name, (kind, parts) in shapes(connection).items():
             if name not in before and kind == "index":
                 connection.execute(f'DROP INDEX "{name}"')
+            for column in parts[len(before[name][1]) :] if kind == "table" else ():
+                connection.execute(f'ALTER TABLE "{name}" DROP COLUMN "{column}"')
         connection.executemany("DELETE FROM _sqlite_migrations WHERE name = ?", [(name,) for name in undone])
         connection.execute("COMMIT")

@@ -15,10 +15,11 @@ from crash.check import INDEX, Check, at_rest
 from crash.clients import Connection, Searcher, Writer
 from crash.model import Ledger, Log
 from crash.victim import Died, Plan, Victim, drawn
+from crash.world import WRITERS
 
-WRITERS, SEARCHERS = 4, 2
+SEARCHERS = 2
 LIVES = 40  # kills that one directory goes through before a fresh one takes its place
-_FIXED = ("--log-level", "warning", "--drain-s", "2")
+_FIXED = ("--log-level", "warning", "--drain-s", "2", "--access", "open")
 _CLIENTS_S = 90
 
 
@@ -90,7 +91,7 @@ class Supervisor:
             self._new_directory()
         self._life += 1
         upgrade = plan is None and self._life > 3 and self._rng.random() < 0.12 and self._put_back()
-        plan = plan or drawn(self._rng, MOMENTS, fresh=self._fresh or upgrade)
+        plan = plan or drawn(self._rng, MOMENTS, self.tally.moments, fresh=self._fresh or upgrade)
         self._log.note(life=self._life, plan=str(plan))  # type: ignore[union-attr]
         self._public += plan.rehost
         self._live(plan)
@@ -197,7 +198,7 @@ class Supervisor:
         older.put_back(data, self._rng.choice(possible))
         shutil.rmtree(data / INDEX, ignore_errors=True)
         for ledger in self._ledgers:  # these were in tables that are no more, or of which rows were
-            for key in [key for key in ledger.values if key.startswith(("click:", "dataset:", "model:"))]:
+            for key in [key for key in ledger.values if key.startswith(("click:", "dataset:", "model:", "key:"))]:
                 del ledger.values[key]
         self.tally.upgrades += 1
         return True

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,8 +103,8 @@ class Victim(Server):
         return code
 
 
-def drawn(rng: random.Random, moments: dict[str, int], *, fresh: bool) -> Plan:
-    """A way to die. `fresh`: the directory is new, or has an older schema."""
+def drawn(rng: random.Random, moments: dict[str, int], reached: Counter[str], *, fresh: bool) -> Plan:
+    """A way to die; rather at moments seldom reached so far. `fresh`: the directory is new, or has an older schema."""
     load = rng.choice((0.1, 0.4, 0.8, 1.2))
     if fresh and rng.random() < 0.7:
         early = [name for name in moments if name.startswith("migration.")]
@@ -116,7 +117,10 @@ def drawn(rng: random.Random, moments: dict[str, int], *, fresh: bool) -> Plan:
         return Plan(start_s=rng.uniform(0.3, 2.0), load_s=load)
     if chance < 0.4:
         return Plan(load_s=load, term_first_s=rng.uniform(0, 0.4))
-    name = rng.choice([name for name in moments if not name.startswith("migration.")])
+    names = rng.sample([name for name in moments if not name.startswith("migration.")], 3)
+    name = min(names, key=reached.__getitem__)
     rehost = name.startswith("rehost.")
     term = 3.0 if name.startswith(("segment.", "manifest.", "catalog.")) and rng.random() < 0.3 else None
-    return Plan(name, rng.randint(1, moments[name]), rng.choice((0.6, 1.5)), term_first_s=term, rehost=rehost)
+    long = 3.0 if name.startswith("sweep.") else 0.0  # it begins when all pages were looked through
+    load = rng.choice((0.6, 1.5)) + long
+    return Plan(name, rng.randint(1, moments[name]), load, term_first_s=term, rehost=rehost)

@@ -368,3 +368,19 @@ def test_over_the_real_store(tmp_path: Path) -> None:
         fill.vectors(app, space, anchors[7:8], VECTORS[400:401])
     manager.close()
     store.close()
+
+
+def test_a_folder_goes_with_its_manifest_first(path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is killed while a deleted app's folder goes leaves none whose manifest names files that are gone."""
+    folder, gone = folder_of(path), []
+    unlink = Path.unlink
+
+    def noted(self: Path, missing_ok: bool = False) -> None:
+        gone.append(self.name)
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", noted)
+    Folder(folder).remove()
+    assert gone[0] == MANIFEST
+    assert len(gone) > 3
+    assert not folder.exists()

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from crash.check import at_rest, mark_of
-from crash.clients import APP
 from crash.model import Item
+from crash.world import APP
 from postil.access import DEFAULT_USER
 from postil.store.feedback import FeedbackListing
 from postil.store.sqlite import SqliteStore

@@ -93,7 +93,8 @@ def _live(story: Story, ledgers: list[Ledger], rng: random.Random, until: int) -
     try:
         address = str(app.start().grpc)
         clients: list[Writer | Searcher] = [
-            Writer(address, one, story, random.Random(rng.getrandbits(32)), batch=6, shelves=False) for one in ledgers
+            Writer(address, one, story, random.Random(rng.getrandbits(32)), batch=6, everything=False)
+            for one in ledgers
         ]
         clients.append(Searcher(address, ledgers, random.Random(rng.getrandbits(32))))
         for client in clients:

@@ -162,6 +162,9 @@ class Folder:
     def sweep(self, manifest: Manifest | None) -> None:
         """Removes every file but the manifest and those it names; without one, all. Only while nothing is built."""
         self._named = set() if manifest is None else _names(manifest)
+        if manifest is None and (self.path / MANIFEST).is_file():
+            (self.path / MANIFEST).unlink()
+            self._sync()  # before the files that it names, or a kill in between would leave what looks damaged
         keep = set() if manifest is None else {MANIFEST, *self._named}
         for path in self.path.iterdir() if self.path.is_dir() else ():
             if path.name not in keep and path.is_file():
