@@ -244,6 +244,17 @@ def test_patch_merges_removes_and_overwrites_labels(call: Call, app: UserAppIDSe
     assert patch("overwrite", Concept(id="sea", value=1)) == [("sea", 1)]
 
 
+def test_a_label_by_its_name_alone(call: Call, app: UserAppIDSet) -> None:
+    first = vector_input("first", concepts=[Concept(id="c1", name="cat", value=1)])
+    assert post(call, app, first).status.code == StatusCode.SUCCESS
+    second = vector_input("second", concepts=[Concept(name="cat", value=1), Concept(name="new", value=0)])
+    answer = post(call, app, second)
+    assert answer.status.code == StatusCode.SUCCESS, answer.status
+    named = [(one.id, one.name, one.value) for one in answer.inputs[0].data.concepts]
+    assert named == [("c1", "cat", 1.0), ("new", "new", 0.0)]
+    assert get(call, app, "second").input.data.concepts == answer.inputs[0].data.concepts
+
+
 def test_patch_keeps_the_medium(call: Call, app: UserAppIDSet, photos: dict[str, bytes]) -> None:
     item = Input(id="cat", data=Data(concepts=[Concept(id="animal", value=1)]))
     item.data.image.base64 = photos["cat"]

@@ -77,7 +77,8 @@ def calls(count: int, seed: int, until: float) -> tuple[list[str], list[str]]:
 
 def _rounds(server: campaign.Victim, count: int, seed: int, until: float) -> tuple[campaign.Tally, list[int]]:
     """(what was seen, MiB after each round), an app a round."""
-    found, sizes, herd, done = campaign.Tally(), [], Herd(), 0
+    found, herd, done = campaign.Tally(), Herd(), 0
+    sizes: list[int] = []
     while done < count and not found.faults and time.monotonic() < until:
         found.add(campaign.run(server, min(_ROUND, count - done), seed * 1000 + len(sizes), herd=herd, tell=say))
         done = found.calls.total()

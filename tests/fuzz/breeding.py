@@ -23,7 +23,7 @@ _SEEDS = Path(__file__).parent / "seeds.json"
 _KEPT = 100  # requests of a call, and parts of a type
 _LARGEST = 20_000  # bytes of a request that others are bred from
 _WORDS = re.compile(r"'[^']*'|\"[^\"]*\"|[\d.,]+|\bn\d+\b")
-_FRESH = 0.15  # share of requests that are drawn from nothing
+_FRESH = 0.1  # share of requests that are drawn from nothing
 
 
 class Herd:
@@ -48,7 +48,7 @@ class Herd:
         bred = self._bred[name]
         content = draw.choice(bred) if bred and draw.random() < 0.5 else draw.choice(self._seeds[name])
         made = METHODS[name].request.FromString(content)
-        for _ in range(draw.choice((0, 0, 1, 1, 1, 2, 4))):
+        for _ in range(draw.choice((0, 0, 0, 1, 1, 1, 2, 4))):
             self._change(made, maker)
         if draw.random() < 0.9:
             self.ids.name(made, draw, post=name.startswith("Post"))
@@ -64,19 +64,29 @@ class Herd:
         status = answer.status
         key = (name, status.code, _WORDS.sub("", status.details)[:80])
         self.seen[key] += 1
-        good = status.code in {StatusCode.SUCCESS, StatusCode.MIXED_STATUS}
-        if not good and self.seen[key] > 3:
-            return
-        if good and self.seen[key] > 50 and draw.random() > 0.1:
+        rare = self.seen[key] <= 3
+        if status.code in {StatusCode.SUCCESS, StatusCode.MIXED_STATUS}:
+            rare |= draw.random() < 0.1
+            self._note(name, content, answer, draw, whole=rare)
+        if rare and len(content) <= _LARGEST:
+            METHODS[name].request.FromString(content)  # raises where it was mangled beyond reading
+            _put(self._bred[name], content, draw)
+
+    def _note(self, name: str, content: bytes, answer: Any, draw: random.Random, *, whole: bool) -> None:
+        """What there is to learn from a call that went well."""
+        made = name.startswith("Post") and not name.endswith(("Searches", "ByID"))
+        gone = name.startswith("Delete")
+        if not (made or gone or whole):
             return
         request = METHODS[name].request.FromString(content)
+        if gone:
+            self.ids.forget(request)
+        else:
+            self.ids.learn(request, answer)
         if name == "PostKeys":
             self._tokens = [*self._tokens[:2], *self._tokens[-10:], *(key.token for key in answer.keys if key.token)]
-        if good:
-            self.ids.learn(request, answer)
+        if whole:
             self._take_apart(request, draw)
-        if len(content) <= _LARGEST:
-            _put(self._bred[name], content, draw)
 
     def _take_apart(self, message: Any, draw: random.Random) -> None:
         for field, value in message.ListFields():

@@ -46,6 +46,7 @@ SLOW_S = 30.0  # a call of this campaign that takes longer hangs
 USER, APP = "me", "fuzz"
 OPTIONS = ("--max-message-mb", "8")
 CLIENTS = 8
+_TELL_S = 30
 INTERNAL = 98_000  # codes from here on say that the server is at fault
 
 # The server may refuse a call whole, for these reasons alone.
@@ -130,11 +131,11 @@ class Attacker:
         self._weights = list(accumulate(_weight(name) for name in self._names))
 
     def _pin(self, message: Message) -> None:
-        """Keeps the call inside the campaign's app, mostly, and whoever deletes apps out of it."""
-        if "user_app_id" not in message.DESCRIPTOR.fields_by_name or self.random.random() > 0.97:
+        """Keeps the call inside the campaign's app, mostly, or in one that others delete meanwhile."""
+        if "user_app_id" not in message.DESCRIPTOR.fields_by_name or self.random.random() > 0.98:
             return
-        doomed = message.DESCRIPTOR.name == "DeleteAppRequest"
-        app = self.random.choice(NAMES) if doomed else self._app
+        doomed = self.random.random() < 0.05 or message.DESCRIPTOR.name == "DeleteAppRequest"
+        app = self.random.choice(NAMES[:6]) if doomed else self._app
         message.user_app_id.user_id, message.user_app_id.app_id = USER, app  # type: ignore[attr-defined]
 
     def close(self) -> None:
@@ -311,6 +312,7 @@ def run(
         tell: Hears every half minute how far it is.
     """
     herd, app = herd or Herd(), f"{APP}-{seed}"
+    herd.ids.clear()
     about = UserAppIDSet(user_id=USER)
     server.good("PostApps", PostAppsRequest(user_app_id=about, apps=[App(id=app)]))
     attackers = [Attacker(server, seed * 1000 + number, app, herd) for number in range(clients)]
@@ -319,9 +321,12 @@ def run(
     began = time.monotonic()
     for thread in threads:
         thread.start()
-    while tell is not None and any(thread.is_alive() for thread in threads):
-        time.sleep(30)
-        tell(_progress(server, attackers, time.monotonic() - began))
+    heard = began
+    while any(thread.is_alive() for thread in threads):
+        time.sleep(0.2)
+        if tell is not None and time.monotonic() > heard + _TELL_S:
+            heard = time.monotonic()
+            tell(_progress(server, attackers, heard - began))
     for thread in threads:
         thread.join()
     found = Tally()

@@ -51,7 +51,7 @@ class Ids:
 
     def __init__(self) -> None:
         self.spared: set[str] = set()  # ids that no call shall name
-        self._known: dict[str, deque[Known]] = {kind: deque(maxlen=_KEPT) for kind in _KINDS}
+        self._known: dict[str, deque[Known]] = {kind: deque(maxlen=_KEPT) for kind in _KINDS}  # replaced, not emptied
 
     def learn(self, request: Any, answer: Any) -> None:
         """Remembers what an answer names."""
@@ -61,6 +61,18 @@ class Ids:
             if kind and isinstance(value, str):
                 within[kind] = value
         self._walk(answer, within, 6)
+
+    def forget(self, request: Any) -> None:
+        """Forgets what a request took away."""
+        for field, value in request.ListFields():
+            if kind := kind_of(request.DESCRIPTOR.name, field):
+                gone = {value} if isinstance(value, str) else set(value)
+                left = [one for one in list(self._known[kind]) if one.id not in gone]
+                self._known[kind] = deque(left, maxlen=_KEPT)
+
+    def clear(self) -> None:
+        """Forgets everything, for another app."""
+        self._known.update({kind: deque(maxlen=_KEPT) for kind in _KINDS})
 
     def _walk(self, message: Any, within: dict[str, str], depth: int) -> None:
         kind = _TYPES.get(message.DESCRIPTOR.name)
@@ -92,7 +104,7 @@ class Ids:
                 count = len(getattr(message, field.name))
                 getattr(message, field.name)[:] = [self._draw(kind, draw, {**chosen, kind: ""}) for _ in range(count)]
             elif new == 1 and field.name == "id" and draw.random() < 0.8:
-                chosen[kind] = draw.choice(NAMES)
+                chosen[kind] = draw.choice(NAMES[:6] if kind == "app" else NAMES)
                 setattr(message, field.name, chosen[kind])
             else:
                 setattr(message, field.name, self._draw(kind, draw, chosen))

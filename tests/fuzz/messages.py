@@ -129,10 +129,14 @@ class Maker:
                 known = [value.number for value in field.enum_type.values]
                 return draw.choice(known) if draw.random() < 0.9 else draw.choice((-1, 4711, 2**31 - 1))
             case kind:
+                if field.name in {"page", "per_page", "count"} and draw.random() < 0.5:
+                    return draw.randrange(1, 30)
                 return _fitting(draw.choice(_INTEGERS) if draw.random() < 0.5 else draw.randrange(4), kind)
 
     def _text(self, name: str) -> str:
         draw = self.random
+        if name == "action" and draw.random() < 0.9:
+            return draw.choice(("overwrite", "merge", "remove"))
         if name.endswith(("id", "ids", "name")) and draw.random() < 0.8:
             return draw.choice(_NAMES)
         if draw.random() < 0.05:

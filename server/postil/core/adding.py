@@ -104,7 +104,8 @@ class _Batch:
         for made in drafts:
             if made.failure is None:
                 names.fill(made.level.concepts)
-                names.fill(made.message.data.concepts)
+                made.message.data.ClearField("concepts")  # the same ones, which may have come without an id
+                made.message.data.concepts.extend(made.level.concepts)
 
     def run(self, tx: Transaction) -> bytes:
         """Writes and answers; runs on the writer thread."""
