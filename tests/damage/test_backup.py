@@ -253,3 +253,85 @@ def test_the_description_says_what_it_is(data_dir: Path, tmp_path: Path) -> None
     )
     assert checked.returncode == 0
     assert (tmp_path / "backup" / MANIFEST).is_file()
+
+
+def test_what_is_kept_is_for_its_owner_alone(data_dir: Path, tmp_path: Path) -> None:
+    """Also where the folder was made beforehand, by somebody who closed it to nobody, and by an older version."""
+    old = os.umask(0o022)
+    try:
+        (tmp_path / "fresh").mkdir()
+        with SqliteStore(tmp_path / "fresh") as store:
+            store.blobs.put(b"medium")
+            assert _open_to_others(tmp_path / "fresh") == set()  # beside its log
+        data_dir.chmod(0o755)
+        for path in (data_dir / DATABASE, data_dir / BLOBS):
+            path.chmod(0o755)
+        SqliteStore(data_dir).close()
+        assert _open_to_others(data_dir) == set()
+        (data_dir / DATABASE).chmod(0o640)  # a group's, on purpose
+        SqliteStore(data_dir).close()
+        assert (data_dir / DATABASE).stat().st_mode & 0o777 == 0o640
+        take(data_dir, tmp_path / "backup", reuse=None, progress=_quiet)
+        (tmp_path / "backup").chmod(0o755)
+        assert _open_to_others(tmp_path / "backup") == set()
+        (tmp_path / "restored").mkdir()
+        restore(tmp_path / "backup", tmp_path / "restored", _quiet)
+        assert _open_to_others(tmp_path / "restored") == set()
+    finally:
+        os.umask(old)
+
+
+def test_what_is_in_the_way_of_a_backup_is_left_alone(data_dir: Path, tmp_path: Path) -> None:
+    """A folder of somebody else's, or a link to one, by the name that the backup has until it is whole."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "thesis.txt").write_text("three years")
+    partial = tmp_path / "backup.partial"
+    partial.symlink_to(theirs)
+    for _ in range(2):
+        with pytest.raises(Unusable, match="in the way"):
+            take(data_dir, tmp_path / "backup", reuse=None, progress=_quiet)
+        assert (theirs / "thesis.txt").read_text() == "three years"
+        if partial.is_symlink():
+            partial.unlink()
+            theirs.rename(partial)
+            theirs = partial
+    (partial / "thesis.txt").rename(tmp_path / "thesis.txt")
+    take(data_dir, tmp_path / "backup", reuse=None, progress=_quiet)
+    assert list(problems(tmp_path / "backup", _quiet)) == []
+
+
+def test_a_backup_of_a_newer_version_is_not_restored(data_dir: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(data_dir / DATABASE)) as connection:
+        connection.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('postil', 'm9999_later', '')"
+        )
+        connection.commit()
+    take(data_dir, tmp_path / "backup", reuse=None, progress=_quiet)
+    with pytest.raises(Unusable, match="newer Postil"):
+        restore(tmp_path / "backup", tmp_path / "restored", _quiet)
+    assert not (tmp_path / "restored").exists()
+
+
+def test_links_in_the_place_of_a_restore_are_not_followed(data_dir: Path, tmp_path: Path) -> None:
+    take(data_dir, tmp_path / "backup", reuse=None, progress=_quiet)
+    theirs = tmp_path / "theirs.txt"
+    theirs.write_text("three years")
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / RESTORING).write_text("")
+    (half / f"{DATABASE}.partial").symlink_to(theirs)
+    with pytest.raises(OSError, match="symbolic"):
+        restore(tmp_path / "backup", half, _quiet)
+    assert theirs.read_text() == "three years"
+    with pytest.raises(Unfinished):
+        SqliteStore(half)
+
+
+def _open_to_others(folder: Path) -> set[str]:
+    """What other users of the machine could read if they may enter the folder itself."""
+    found = set()
+    for path in folder.iterdir():
+        if path.name != "backup.json" and path.stat().st_mode & 0o007:
+            found.add(path.name)
+    return found

@@ -98,7 +98,7 @@ def snapshot(stamp: Stamp, applied: int, shared: Columns, apps: dict[int, AppCat
 
 def save(folder: Path, taken: Snapshot) -> None:
     """Writes the file durably, in the place of the one before. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = folder / f"{FILE}.tmp"
     digest = hashlib.sha256()
     pieces: list[bytes | memoryview] = [json.dumps(taken.head).encode(), b"\n", *(one.data for one in taken.arrays)]

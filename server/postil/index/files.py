@@ -80,7 +80,7 @@ class Folder:
 
     def write(self, name: str, put: Callable[[BinaryIO], object]) -> FileEntry:
         """Writes a file through `put`, durably, under its name."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self.path / (name + _TEMPORARY)
         try:
             with temporary.open("wb") as out:
@@ -92,7 +92,7 @@ class Folder:
 
     def scratch(self, name: str) -> Path:
         """A temporary path for a file that someone else writes, to be given to `adopt`."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self.path / (name + _TEMPORARY)
 
     def adopt(self, temporary: Path, name: str) -> FileEntry:
@@ -107,7 +107,7 @@ class Folder:
         """Makes this manifest the one that counts, then removes the files that only the one before it named."""
         body = asdict(manifest)
         text = json.dumps({"format": FORMAT, "manifest": body, "sha256": _digest(body)}, indent=1)
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self.path / (MANIFEST + _TEMPORARY)
         try:
             with temporary.open("w", encoding="utf-8") as out:

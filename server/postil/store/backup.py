@@ -27,8 +27,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import postil
+from postil.store import migrations
 from postil.store.blobs import Pin, intact, sync_directory
-from postil.store.layout import BLOBS, DATABASE, RESTORING
+from postil.store.layout import BLOBS, DATABASE, RESTORING, keep_private, private_file
 from postil.store.lock import DirectoryLock
 from postil.store.sql import connect, connect_still
 from postil.store.verify import database_problems
@@ -150,6 +151,8 @@ def restore(backup: Path, data_dir: Path, progress: Progress) -> Description:
         OSError: It cannot be written.
     """
     description = read(backup)
+    if not migrations.knows(description.schema):
+        raise Unusable(f"A newer Postil ({description.version}) took this backup, {backup}. Restore it with that one.")
     found = next(problems(backup, progress), "")
     if found:
         raise Unusable(f"The backup {backup} is damaged, nothing was restored: {found}")
@@ -161,6 +164,8 @@ def restore(backup: Path, data_dir: Path, progress: Progress) -> Description:
     lock = DirectoryLock(data_dir)
     try:
         digests = _listed(backup)
+        (data_dir / BLOBS).mkdir(mode=0o700, exist_ok=True)
+        keep_private(data_dir)
         _copy_blobs(digests, backup / BLOBS, data_dir / BLOBS, None, progress)
         part = data_dir / (DATABASE + _PARTIAL)
         if _copied(backup / DATABASE, part) != description.database_sha256:
@@ -178,15 +183,18 @@ def restore(backup: Path, data_dir: Path, progress: Progress) -> Description:
 def _aside(destination: Path) -> Iterator[Path]:
     """A folder beside the destination that takes its place at the end, or goes away."""
     partial = destination.with_name(destination.name + _PARTIAL)
-    partial.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(partial, os.O_RDONLY)
+    try:
+        partial.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except (FileExistsError, NotADirectoryError):
+        raise Unusable(f"{partial} is in the way, and no folder of a backup. Move it aside.") from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Unusable(f"Another backup to {destination} is being taken.") from None
+        _empty(partial)
         try:
-            _empty(partial)  # what a backup that was killed left behind
             yield partial
             for folder, _, _ in os.walk(partial):
                 sync_directory(Path(folder))
@@ -200,6 +208,12 @@ def _aside(destination: Path) -> Iterator[Path]:
 
 
 def _empty(folder: Path) -> None:
+    """Removes what a backup that was killed left behind, and nothing of anybody else's."""
+    status = folder.stat()
+    ours = {MANIFEST, LIST, BLOBS, *(f"{DATABASE}{end}" for end in ("", "-journal", "-wal", "-shm"))}
+    if status.st_uid != os.geteuid() or not {path.name for path in folder.iterdir()} <= ours:
+        raise Unusable(f"{folder} is in the way, and not what an earlier backup left. Move it aside.")
+    folder.chmod(0o700)
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -209,6 +223,7 @@ def _empty(folder: Path) -> None:
 
 def _copy_database(source: Path, target: Path, progress: Progress) -> tuple[int, str]:
     """Copies the database as it is at one moment; its sequence and identity."""
+    private_file(target).close()  # before SQLite makes it for everybody to read
     try:
         with closing(connect(source, writer=False)) as reader, closing(sqlite3.connect(target)) as copy:
             # Without a transaction of our own, each commit of the server would make the copy begin again.
@@ -302,7 +317,7 @@ def _linked(earlier: Path, place: Path, digest: str) -> bool:
 def _copied(source: Path, target: Path) -> str:
     """Copies a file durably; the sha256 of what was copied."""
     digest = hashlib.sha256()
-    with source.open("rb") as read_from, target.open("wb") as out:
+    with source.open("rb") as read_from, private_file(target) as out:
         while block := read_from.read(_BLOCK):
             digest.update(block)
             out.write(block)
@@ -317,7 +332,7 @@ def _describe(path: Path, description: Description) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as out:
+    with private_file(path) as out:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())

@@ -42,6 +42,11 @@ def migrate(path: Path) -> None:
             migrations.apply(database)
 
 
+def knows(name: str) -> bool:
+    """Whether a step of the schema is one of this version's."""
+    return any(step.name == name for step in migrations._migrations)  # noqa: SLF001 - no public list of all steps
+
+
 def _refuse_newer(database: Database, path: Path) -> None:
     known = {step.name for step in migrations._migrations}  # noqa: SLF001 - no public list of all steps
     unknown = [step.name for step in migrations.applied(database) if step.name not in known]

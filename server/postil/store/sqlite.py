@@ -17,7 +17,7 @@ from postil.store import feed
 from postil.store.base import Change, Queries, Transaction
 from postil.store.blobs import FileBlobs, make_directory
 from postil.store.damage import Checker, Health
-from postil.store.layout import BLOBS, DATABASE, refuse_unfinished
+from postil.store.layout import BLOBS, DATABASE, keep_private, refuse_unfinished
 from postil.store.lock import DirectoryLock
 from postil.store.migrations import migrate, migrations
 from postil.store.queries import Readers
@@ -53,6 +53,7 @@ class SqliteStore:
         try:
             refuse_unfinished(data_dir)
             migrate(path)
+            keep_private(data_dir)
             make_directory(data_dir / BLOBS)
             self.blobs = FileBlobs(data_dir / BLOBS)
             self.key_stamp = FileStamp(data_dir)
