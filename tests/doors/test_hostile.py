@@ -32,10 +32,10 @@ from postil.v1.concept_service_pb2 import MultiConceptResponse
 from postil.v1.input_service_pb2 import MultiInputResponse
 from postil.v1.status_code_pb2 import StatusCode
 from support.doors import METHODS, dispatcher
+from support.h2 import PREFACE, frame, headers
 
 ANYWHERE = Address("127.0.0.1", 0)
 CALL = "/postil.v1.Inputs/ListInputs"
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 PATIENCE_S = 60
 
 
@@ -230,20 +230,6 @@ def own_rpc() -> Iterator[Rpc]:
     made.door.stop(0)
 
 
-def frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
-    return struct.pack(">I", len(body))[1:] + struct.pack(">BBI", kind, flags, stream) + body
-
-
-def headers(stream: int) -> bytes:
-    """A request that begins, in literals without an index."""
-    fields = ((b":method", b"POST"), (b":scheme", b"http"), (b":path", CALL.encode()), (b":authority", b"a"))
-    more = ((b"content-type", b"application/grpc"), (b"te", b"trailers"))
-    block = b"".join(
-        b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in (*fields, *more)
-    )
-    return frame(1, 4, stream, block)
-
-
 def hurl(line: socket.socket, parts: Iterator[bytes]) -> None:
     """Sends until all is sent or the other side has had enough; what it answers is dropped."""
     line.settimeout(0.5)
@@ -261,13 +247,13 @@ def reset_flood() -> Iterator[bytes]:
     """HEADERS and RST_STREAM, 20,000 times (CVE-2023-44487)."""
     for first in range(1, 40_001, 200):
         streams = range(first, first + 200, 2)
-        yield b"".join(headers(one) + frame(3, 0, one, struct.pack(">I", 8)) for one in streams)
+        yield b"".join(headers(one, CALL) + frame(3, 0, one, struct.pack(">I", 8)) for one in streams)
 
 
 def stream_flood() -> Iterator[bytes]:
     """Streams that begin and never go on."""
     for first in range(1, 20_001, 200):
-        yield b"".join(headers(one) for one in range(first, first + 200, 2))
+        yield b"".join(headers(one, CALL) for one in range(first, first + 200, 2))
 
 
 def ping_flood() -> Iterator[bytes]:
@@ -289,7 +275,7 @@ def continuation_flood() -> Iterator[bytes]:
 
 def huge_frame() -> Iterator[bytes]:
     """A message that claims two gigabytes."""
-    yield headers(1) + frame(0, 0, 1, b"\x00" + struct.pack(">I", 2**31 - 1) + bytes(100))
+    yield headers(1, CALL) + frame(0, 0, 1, b"\x00" + struct.pack(">I", 2**31 - 1) + bytes(100))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from postil.doors.http.json_in import Reader
 from postil.doors.http.json_stored import StoredPrinter
 from postil.doors.http.waiting import Waiting
 from postil.doors.http.workers import Closed, Workers
-from postil.doors.rpc.dispatcher import Reason, Refused
+from postil.doors.rpc.dispatcher import Hold, Reason, Refused
 from postil.doors.rpc.methods import Method
 from postil.errors import Failure
 from postil.v1.status_code_pb2 import StatusCode
@@ -181,9 +181,10 @@ class Gateway:
             return self._refusal(Failure(StatusCode.INTERNAL_SERVER_ISSUE, _UNEXPECTED), headers)
         return self._reply(answer, headers)
 
-    def _request(self, match: Match, query: bytes, body: bytes, encoding: str) -> Any:
+    def _request(self, match: Match, query: bytes, body: bytes, encoding: str, hold: Hold) -> Any:
         """The request message: query first, then body, then path, each overriding what came before."""
-        body = encodings.inflate(body, encoding, self._bodies.largest)
+        body = encodings.inflate(body, encoding, self._bodies.largest, hold)
+        hold(json_text.weight(body))
         binding = match.binding
         message: Any = binding.method.request()
         if query:

@@ -20,6 +20,7 @@ MAX_VALUES = 2_000_000  # some 300 MB of Python objects at worst; 128 vectors of
 
 _LENIENT = 32 * 1024 * 1024  # bytes; a larger body gets no second chance
 _SMALL = 64 * 1024  # bytes; what has no more than this cannot hold too many values
+_VALUE_BYTES = 128
 _STRING_OR_COMMA = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|,(?=\s*[}\]])', re.DOTALL)
 _tolerant = json.JSONDecoder(strict=False)
 
@@ -30,7 +31,7 @@ def parse(body: bytes) -> dict[str, Any]:
     Raises:
         Failure: CONN_BAD_REQUEST_FORMAT (not JSON, or not an object), RPC_MAX_MESSAGE_SIZE_EXCEEDED (too many values).
     """
-    if len(body) > _SMALL and body.count(b",") + body.count(b"{") + body.count(b"[") > MAX_VALUES:
+    if len(body) > _SMALL and _values(body) > MAX_VALUES:
         raise Failure(
             StatusCode.RPC_MAX_MESSAGE_SIZE_EXCEEDED,
             f"The body holds more than {MAX_VALUES:,} JSON values. Send fewer items at once.",
@@ -41,6 +42,15 @@ def parse(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _malformed(f"The body is a JSON {_kind(value)}, but must be an object: {{...}}.")
     return value
+
+
+def weight(body: bytes) -> int:
+    """Bytes that the values of a body take at worst, as Python objects or as a message; 0 for small bodies."""
+    return _VALUE_BYTES * _values(body) if len(body) > _SMALL else 0
+
+
+def _values(body: bytes) -> int:
+    return body.count(b",") + body.count(b"{") + body.count(b"[")
 
 
 class _Fault(NamedTuple):

@@ -22,7 +22,7 @@ from postil.core.call import Call
 from postil.core.callers import ANYBODY, Caller
 from postil.core.trouble import failure_of
 from postil.doors.http import old_clients
-from postil.doors.rpc import audited
+from postil.doors.rpc import audited, weights
 from postil.doors.rpc.limits import Limits, Rates
 from postil.doors.rpc.methods import Method, Scope
 from postil.errors import Failure
@@ -33,8 +33,11 @@ from postil.v1.status_pb2 import Status
 Handler = Callable[[Call, Any], Message | bytes]
 Metadata = Iterable[tuple[str, str | bytes]]
 
-# The serialized message, or what reads it from another form once it is known who asks.
-Request = bytes | Callable[[], Message]
+# Takes room for so many bytes more of the call's request; raises Refused when there is none.
+Hold = Callable[[int], None]
+# The serialized message, or what receives it, or reads it from another form, once it is known who asks. What that takes
+# in memory is held before it is taken.
+Request = bytes | Callable[[Hold], Message | bytes]
 Peer = Callable[[], str]  # where a call came from, put into words only when somebody wants to know
 
 _PREFIX_KEY = "x-clarifai-request-id-prefix"
@@ -43,6 +46,7 @@ _OK = statuses.status(StatusCode.SUCCESS)
 _SLOW_S = 2.0
 _TOO_OFTEN = "More than {} calls a second came from this caller. Slow down, or ask the operator for --rate-limit."
 _BUSY = "The server is working on as much as it can. Try again in a moment."
+_FULL = "The server holds as many requests as it can. Try again in a moment, or send fewer items at once."
 _TOO_LATE = "The call was over, or its deadline past, before it was begun."
 _STARTING = "The server is starting and still reads its index. Try again soon."
 _NOWHERE = Place("", None)
@@ -75,6 +79,23 @@ class _Headers(NamedTuple):
     request_id: str  # unique, with the caller's prefix if it sent one
     shown: Shown
     client: str  # x-clarifai-client
+
+
+class _Held:
+    """The room that one call takes."""
+
+    __slots__ = ("_limits", "_refuse", "size")
+
+    def __init__(self, limits: Limits, size: int, refuse: Callable[[Reason, str], Refused]) -> None:
+        self._limits = limits
+        self._refuse = refuse
+        self.size = size
+
+    def more(self, size: int) -> None:
+        """See `Hold`."""
+        if not self._limits.more(self.size, size):
+            raise self._refuse(Reason.EXHAUSTED, _FULL)
+        self.size += size
 
 
 class _Route:
@@ -172,7 +193,7 @@ class Dispatcher:
 
         Args:
             method: RPC name, for example "PostAnnotations".
-            request: A serialized message, or what makes the message; a Failure of that is the call's.
+            request: A serialized message, or what makes it once the caller is known; a Failure of that is the call's.
             metadata: Lower-case keys and values.
             deadline: `time.monotonic()` seconds by which the caller wants an answer, or None.
             active: False once the caller has gone.
@@ -188,21 +209,22 @@ class Dispatcher:
             raise self._refuse(Reason.UNIMPLEMENTED, f"{method} is not served by this version of Postil.")
         if not self._open:
             raise self._refuse(Reason.UNAVAILABLE, _STARTING)
-        size = len(request) if isinstance(request, bytes) else size
-        if not self._limits.enter(size):
+        held = _Held(self._limits, len(request) if isinstance(request, bytes) else size, self._refuse)
+        if not self._limits.enter(held.size):
             raise self._refuse(Reason.EXHAUSTED, _BUSY)
         try:
             started = time.monotonic()
             if not active() or (deadline is not None and deadline <= started):
                 raise self._refuse(Reason.TIMED_OUT, _TOO_LATE)
-            return self._run(route, request, metadata, deadline, active, peer, started)
+            return self._run(route, request, held, metadata, deadline, active, peer, started)
         finally:
-            self._limits.leave(size)
+            self._limits.leave(held.size)
 
     def _run(
         self,
         route: _Route,
         request: Request,
+        held: _Held,
         metadata: Metadata,
         deadline: float | None,
         active: Callable[[], bool],
@@ -218,7 +240,7 @@ class Dispatcher:
                 caller = self._access.caller(headers.shown)
                 caller.check(route.method.name, route.rule)
             self._pace(caller, peer)
-            message = route.parse(request) if isinstance(request, bytes) else request()
+            message = _message(route, request, held)
             place = self._place(route, message, caller)
             call = Call(request_id, place.user_id, place.app, place.public, deadline, active, caller)
             answer = route.handler(call, message)
@@ -270,6 +292,15 @@ class Dispatcher:
     def _refuse(self, reason: Reason, details: str) -> Refused:
         self._refusals.labels(reason.value).inc()
         return Refused(reason, details)
+
+
+def _message(route: _Route, request: Request, held: _Held) -> Any:
+    made = request if isinstance(request, bytes) else request(held.more)
+    if not isinstance(made, bytes):
+        return made
+    if len(made) > weights.SMALL:
+        held.more(weights.of(made, route.method.request.DESCRIPTOR))
+    return route.parse(made)
 
 
 def _read(metadata: Metadata) -> _Headers:

@@ -44,7 +44,7 @@ class Limits:
 
     Args:
         calls: Most calls at once.
-        size: Most request bytes at once. A single request is admitted whatever its size when nothing else runs:
+        size: Most request bytes at once. A single request is admitted whatever its size when no other holds any:
             the listener bounds that.
     """
 
@@ -56,16 +56,24 @@ class Limits:
         self.bytes = 0
 
     def enter(self, size: int) -> bool:
-        """Takes room for a request of `size` bytes; False when there is none."""
+        """Takes room for a call and `size` bytes of its request; False when there is none."""
         with self._lock:
-            if self.running >= self._calls or (self.running and self.bytes + size > self._size):
+            if self.running >= self._calls or (self.bytes and self.bytes + size > self._size):
                 return False
             self.running += 1
             self.bytes += size
             return True
 
+    def more(self, held: int, size: int) -> bool:
+        """Takes room for `size` more bytes of a request that holds `held` already; False when there is none."""
+        with self._lock:
+            if self.bytes > held and self.bytes + size > self._size:
+                return False
+            self.bytes += size
+            return True
+
     def leave(self, size: int) -> None:
-        """Gives the room back."""
+        """Gives back the room of a call and of all its bytes."""
         with self._lock:
             self.running -= 1
             self.bytes -= size

@@ -1,12 +1,17 @@
 """The gRPC listener, assembled in one function: generic handlers that take and give bytes, both names of each RPC,
-reflection, health. A pool of threads works on calls; docs/adr/0003-grpc-server-kind.md says why."""
+reflection, health. A pool of threads works on calls; docs/adr/0003-grpc-server-kind.md says why.
+
+Handlers are declared as if many requests could come, though one does: so they run before it is received, and it is
+received only when the dispatcher knows who asks (docs/adr/0023-weighed-requests.md).
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -17,6 +22,7 @@ from postil.doors import sockets
 from postil.doors.rpc import reflection, vendor
 from postil.doors.rpc.dispatcher import Dispatcher, Handler, Reason, Refused
 from postil.doors.rpc.methods import Method
+from postil.doors.rpc.receiving import Receipts
 
 _CODES = {
     Reason.UNIMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
@@ -24,6 +30,7 @@ _CODES = {
     Reason.TIMED_OUT: grpc.StatusCode.DEADLINE_EXCEEDED,
     Reason.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
+_PLAIN, _GZIP = 1 << 0, 1 << 2  # grpc_compression_algorithm
 _CANCEL_S = 0.5  # for cancelled calls to notice
 _NO_DEADLINE_S = 1e9  # grpcio tells the largest time there is when the caller set none
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -37,6 +44,7 @@ class Limits:
     threads: int  # calls worked on at once: as many that read, and as many that write
     calls: int  # calls accepted at once, waiting ones included
     message_bytes: int  # one request or response
+    growth_bytes: int = 1 << 30  # of the process while requests are being received
 
 
 def handlers(servicers: Iterable[object], methods: Mapping[str, Method]) -> dict[str, Handler]:
@@ -96,9 +104,10 @@ def build(dispatcher: Dispatcher, methods: Mapping[str, Method], limits: Limits)
     """Everything that answers on the gRPC port."""
     pool = ThreadPoolExecutor(limits.threads, "rpc")
     readers = ThreadPoolExecutor(limits.threads, "rpc-read")
+    receipts = Receipts(limits.message_bytes, max(1, limits.threads // 2), limits.growth_bytes)
     table: dict[str, Any] = {}
     for method in methods.values():
-        handler: Any = grpc.unary_unary_rpc_method_handler(_behaviour(dispatcher, method, readers))
+        handler: Any = grpc.stream_unary_rpc_method_handler(_behaviour(dispatcher, method, receipts, readers))
         table[method.path] = handler
         table |= dict.fromkeys(vendor.table({method.name: method}), handler)
     server = grpc.server(
@@ -124,13 +133,16 @@ class _Handlers(grpc.GenericRpcHandler):
         return self._table.get(handler_call_details.method)
 
 
-def _behaviour(dispatcher: Dispatcher, method: Method, readers: ThreadPoolExecutor) -> Callable[[bytes, Any], bytes]:
-    name, call = method.name, dispatcher.call
+def _behaviour(
+    dispatcher: Dispatcher, method: Method, receipts: Receipts, readers: ThreadPoolExecutor
+) -> Callable[[Iterator[bytes], Any], bytes]:
+    name, call, receive = method.name, dispatcher.call, receipts.receive
 
-    def behaviour(request: bytes, context: grpc.ServicerContext) -> bytes:
+    def behaviour(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         remaining = context.time_remaining()
         deadline = time.monotonic() + remaining if remaining < _NO_DEADLINE_S else None
         try:
+            request = partial(receive, requests, context)
             return call(name, request, context.invocation_metadata(), deadline, context.is_active, context.peer)
         except Refused as refused:
             context.abort(_CODES[refused.reason], refused.details)
@@ -147,6 +159,8 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.message_bytes),
         ("grpc.max_send_message_length", limits.message_bytes),
         ("grpc.max_concurrent_streams", limits.calls),
+        ("grpc.per_message_decompression", 0),  # a hundred bytes may become a hundred thousand: they are weighed first
+        ("grpc.compression_enabled_algorithms_bitset", _PLAIN | _GZIP),
         ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share the connections
         ("grpc.keepalive_time_ms", 60_000),  # finds clients that vanished
         ("grpc.keepalive_timeout_ms", 20_000),
