@@ -33,7 +33,8 @@ class Herd:
         self.ids = Ids()
         self.seen: Counter[tuple[str, int, str]] = Counter()
         self._tokens = ["", "wrong"]
-        self._bred: dict[str, list[bytes]] = {name: [] for name in METHODS}
+        self._good: dict[str, list[bytes]] = {name: [] for name in METHODS}
+        self._odd: dict[str, list[bytes]] = {name: [] for name in METHODS}
         self._parts: dict[str, list[bytes]] = {}
         self._seeds = _read()
         for name, found in self._seeds.items():
@@ -45,8 +46,8 @@ class Herd:
         draw = maker.random
         if draw.random() < _FRESH:
             return maker.message(METHODS[name].descriptor.input_type)
-        bred = self._bred[name]
-        content = draw.choice(bred) if bred and draw.random() < 0.5 else draw.choice(self._seeds[name])
+        parents = draw.choices((self._seeds[name], self._good[name], self._odd[name]), (6, 3, 1))[0]
+        content = draw.choice(parents or self._seeds[name])
         made = METHODS[name].request.FromString(content)
         for _ in range(draw.choice((0, 0, 0, 1, 1, 1, 2, 4))):
             self._change(made, maker)
@@ -65,12 +66,13 @@ class Herd:
         key = (name, status.code, _WORDS.sub("", status.details)[:80])
         self.seen[key] += 1
         rare = self.seen[key] <= 3
-        if status.code in {StatusCode.SUCCESS, StatusCode.MIXED_STATUS}:
+        good = status.code in {StatusCode.SUCCESS, StatusCode.MIXED_STATUS}
+        if good:
             rare |= draw.random() < 0.1
             self._note(name, content, answer, draw, whole=rare)
         if rare and len(content) <= _LARGEST:
             METHODS[name].request.FromString(content)  # raises where it was mangled beyond reading
-            _put(self._bred[name], content, draw)
+            _put((self._good if good else self._odd)[name], content, draw)
 
     def _note(self, name: str, content: bytes, answer: Any, draw: random.Random, *, whole: bool) -> None:
         """What there is to learn from a call that went well."""

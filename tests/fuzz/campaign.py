@@ -199,7 +199,7 @@ class Attacker:
             body = json_format.MessageToJson(request, preserving_proto_field_name=True).encode()
         except (ValueError, json_format.Error):  # numbers and structs that JSON cannot say
             body = b'{"inputs": [{"data": {"image": {"url": "x"}}}], "page": NaN}'
-        return self.maker.mangled(body) if self.random.random() < 0.2 else body
+        return self.maker.mangled(body) if self.random.random() < 0.07 else body
 
     def _post(self, name: str, body: bytes, request: Message | None) -> str:
         verb, path = self._binding(name, request)
@@ -267,8 +267,9 @@ class Attacker:
 
 def _query(request: Message) -> str:
     """What a message says in its plain fields, as the query of a path."""
-    plain = [(field.name, value) for field, value in request.ListFields() if field.message_type is None]
-    text = urlencode([(name, str(value).encode("utf-8", "replace")) for name, value in plain], doseq=True)
+    fields = json_format.MessageToDict(request, preserving_proto_field_name=True, use_integers_for_enums=True)
+    plain = [(name, value) for name, value in fields.items() if not isinstance(value, dict)]
+    text = urlencode([(name, json.dumps(value) if isinstance(value, bool) else value) for name, value in plain], True)
     return f"?{text}" if text else ""
 
 

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from postil.core.call import PUBLIC_USER
+
 NAMES = tuple(f"n{number}" for number in range(40))  # what things are called that calls bring into being
+_PUBLIC = "general-image-recognition"  # a model that everybody has
 _KEPT = 48  # newest ids of each kind
 
 # Message types with an `id`, and the kind of thing that it names.
@@ -17,25 +20,25 @@ _TYPES = {
     "KnowledgeGraph": "graph", "Model": "model", "ModelVersion": "model_version", "Workflow": "workflow",
     "WorkflowVersion": "workflow_version", "Dataset": "dataset", "DatasetVersion": "dataset_version",
     "Search": "search", "AnnotationFilter": "filter", "EvalMetrics": "evaluation", "Key": "key", "App": "app",
-    "InputsAddJob": "job", "Feedback": "feedback", "Output": "output", "MultiSearchResponse": "search",
+    "InputsAddJob": "job", "Feedback": "feedback", "Output": "output", "MultiSearchResponse": "ran",
 }  # fmt: skip
 
 # Requests with a bare `id` or `ids`.
 _REQUESTS = {
     "ListInputs": "input", "DeleteInputs": "input", "GetInputsAddJob": "job", "CancelInputsAddJob": "job",
-    "ListAnnotations": "annotation", "DeleteAnnotations": "annotation", "PostSearchesByID": "search",
+    "ListAnnotations": "annotation", "DeleteAnnotations": "annotation", "PostSearchesByID": "ran",
     "GetSearch": "search", "DeleteSearch": "search", "DeleteConceptRelations": "relation", "DeleteModels": "model",
     "DeleteWorkflows": "workflow", "DeleteFeedback": "feedback", "ListConcepts": "concept", "ListDatasets": "dataset",
     "ListWorkflows": "workflow", "ListApps": "app",
 }  # fmt: skip
 _STEMS = {
     "version": "model_version", "annotation_filter": "filter", "knowledge_graph": "graph", "inputs_add_job": "job",
-    "exclude_input": "input", "last": "input", "embed_model_version": "model_version",
+    "exclude_input": "input", "search": "ran", "last": "input", "embed_model_version": "model_version",
 }  # fmt: skip
 _KINDS = {*_TYPES.values()}
 
-# Kinds of things inside others: these are drawn first, with what they lie in.
-_INNER = ("evaluation", "model_version", "annotation", "dataset_version", "workflow_version", "relation")
+# Kinds of things inside others: these are drawn first, in this order, with what they lie in.
+_INNER = ("evaluation", "model_version", "annotation", "dataset_version", "workflow_version", "relation", "input")
 _MANY = ("input", "annotation", "concept")  # each element of a list names another one
 
 
@@ -76,11 +79,13 @@ class Ids:
 
     def _walk(self, message: Any, within: dict[str, str], depth: int) -> None:
         kind = _TYPES.get(message.DESCRIPTOR.name)
+        if getattr(message, "user_id", "") == PUBLIC_USER:
+            return
         if kind and message.id and message.id not in self.spared:
             if kind == "annotation":
                 within = {**within, "input": message.input_id}
-            self._known[kind].append(Known(message.id, within))
-            within = {**within, kind: message.id}
+            self._known[kind].append(Known(message.id, {**within, kind: message.id}))
+            within = {**within, kind: message.id} if kind not in _MANY else within
         if depth:
             for field, value in message.ListFields():
                 for inner in parts(field, value)[:2]:
@@ -99,15 +104,16 @@ class Ids:
     def _name(self, message: Any, draw: random.Random, chosen: dict[str, str], new: int) -> None:
         found = message.ListFields()
         ids = [(field, kind) for field, _ in found if (kind := kind_of(message.DESCRIPTOR.name, field))]
-        for field, kind in sorted(ids, key=lambda one: one[1] not in _INNER):
+        for field, kind in sorted(ids, key=lambda one: _INNER.index(one[1]) if one[1] in _INNER else len(_INNER)):
             if field.is_repeated:
                 count = len(getattr(message, field.name))
                 getattr(message, field.name)[:] = [self._draw(kind, draw, {**chosen, kind: ""}) for _ in range(count)]
             elif new == 1 and field.name == "id" and draw.random() < 0.8:
-                chosen[kind] = draw.choice(NAMES[:6] if kind == "app" else NAMES)
+                chosen[kind] = _new(kind, draw)
                 setattr(message, field.name, chosen[kind])
-            else:
-                setattr(message, field.name, self._draw(kind, draw, chosen))
+            elif getattr(message, field.name) != _PUBLIC or draw.random() < 0.3:
+                chosen[kind] = self._draw(kind, draw, chosen)
+                setattr(message, field.name, chosen[kind])
         for field, value in found:
             for inner in parts(field, value):
                 other = {kind: one for kind, one in chosen.items() if not field.is_repeated or kind not in _MANY}
@@ -116,14 +122,20 @@ class Ids:
     def _draw(self, kind: str, draw: random.Random, chosen: dict[str, str]) -> str:
         if chosen.get(kind):
             return chosen[kind]
-        known = self._known[kind]
-        if not known or draw.random() < 0.1:
+        known = list(self._known["model_version" if kind == "model" and draw.random() < 0.5 else kind])
+        fitting = [one for one in known if all(chosen.get(outer, name) == name for outer, name in one.within.items())]
+        if not fitting or draw.random() < 0.1:
             return draw.choice(NAMES)
-        one = known[draw.randrange(len(known))]
-        for outer, name in one.within.items():
-            chosen.setdefault(outer, name)
-        chosen[kind] = one.id
-        return one.id
+        one = draw.choice(fitting)
+        chosen.update(one.within)
+        return chosen.get(kind) or one.id
+
+
+def _new(kind: str, draw: random.Random) -> str:
+    """A name for something new, which may be taken."""
+    if kind == "app":
+        return draw.choice(NAMES[:6])
+    return draw.choice(NAMES) if draw.random() < 0.5 else f"m{draw.randrange(100_000)}"
 
 
 def parts(field: FieldDescriptor, value: Any) -> list[Any]:
