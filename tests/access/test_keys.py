@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 from collections.abc import Callable
@@ -76,6 +77,22 @@ def test_ways_to_show_a_key(headers: dict[str, str], world: World) -> None:
         metadata=tuple((name.lower(), value.strip()) for name, value in shown.items()),
     )  # fmt: skip
     assert answer.status.code == 10000
+
+
+@pytest.mark.parametrize("good_first", [True, False])
+def test_two_keys_are_none(good_first: bool, world: World) -> None:
+    """A proxy may have looked at the other."""
+    values = [f"Key {world.ann}", "Key other"][:: 1 if good_first else -1]
+    request = ListInputsRequest(user_app_id=world.ours)
+    answer = world.server.call(OWN, "ListInputs", request, metadata=tuple(("authorization", one) for one in values))
+    assert answer.status.code == 11008
+    connection = http.client.HTTPConnection(world.server.http.removeprefix("http://"), timeout=60)
+    connection.putrequest("GET", "/v2/users/me/apps/ours/inputs")
+    for value in values:
+        connection.putheader("Authorization", value)
+    connection.endheaders()
+    assert connection.getresponse().status == 401
+    connection.close()
 
 
 def test_http_says_401_and_403(world: World) -> None:

@@ -95,7 +95,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one HTTP request."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = _headers(scope)
         try:
             reply = await self._answer(scope, headers, receive)
         except Failure as failure:
@@ -223,6 +223,18 @@ _BUSY = "The server is working on as much as it can. Try again in a moment."
 _STOPPING = "The server is stopping. Try again soon."
 _UNEXPECTED = "Something went wrong in the server; see its log."
 _LISTED = "The calls are listed at /docs."
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Lower-case names and values. Of several with one name the last counts, but for `authorization`: see the
+    dispatcher's."""
+    headers: dict[str, str] = {}
+    for raw, value in scope["headers"]:
+        name, text = raw.decode("latin-1"), value.decode("latin-1")
+        if name == "authorization" and headers.get(name, text) != text:
+            text = f"{headers[name]}, {text}"
+        headers[name] = text
+    return headers
 
 
 def _peer(scope: Scope) -> str:

@@ -308,7 +308,8 @@ def _read(metadata: Metadata) -> _Headers:
     request_id, authorization, session, client = os.urandom(16).hex(), "", "", ""
     for key, value in metadata:
         if key == "authorization":
-            authorization = str(value)
+            # Two that differ are one that opens nothing, lest a proxy has looked at the other.
+            authorization = f"{authorization}, {value!s}" if authorization not in {"", value} else str(value)
         elif key == _PREFIX_KEY:
             prefix = str(value)[:_PREFIX_LENGTH]
             request_id = f"{prefix}-{request_id}" if prefix.isprintable() else request_id
