@@ -21,14 +21,14 @@ CLARIFAI_NODE    := $(CACHE)/node/nodejs-grpc-11.11.0
 SCHEMATHESIS     := $(CACHE)/venvs/schemathesis-4.32.5
 
 # What `make trust` runs, one after the other.
-LONG_RUNS := crash powerloss damage overload soak fuzz
+LONG_RUNS := crash powerloss powercuts damage overload soak fuzz
 
 # Given on the command line: make run ARGS="--data-dir /srv/postil", make test ARGS="-k search -x"
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test exactness crash powerloss damage overload soak fuzz fuzz-pictures trust verify fix protos bench bench-million bench-models bench-peers clean install \
+.PHONY: help run demo test exactness crash powerloss powercuts damage overload soak fuzz fuzz-pictures trust verify fix protos bench bench-million bench-models bench-peers clean install \
         verify-ruff verify-mypy verify-protos verify-docs verify-shell fix-ruff fix-protos fix-docs grpcurl published-clients
 
 help: ## list the targets
@@ -57,6 +57,9 @@ crash: $(STAMP)-test ## kill servers under load, 1,000 times, and look for what 
 
 powerloss: $(STAMP)-test ## cut the power 10,000 times, in a recording of what the disk was told (ARGS="--images 500")
 	PYTHONPATH=tests $(BIN)/python -m powerloss $(ARGS)
+
+powercuts: $(STAMP)-test ## cut the power below whole servers, 300 times, on a FUSE file system (ARGS="--cuts 20"; needs fuse3)
+	PYTHONPATH=tests $(BIN)/python -m powercuts $(ARGS)
 
 overload: $(STAMP)-test ## ten times what the server can do, for ten minutes (ARGS="--seconds 40")
 	PYTHONPATH=tests $(BIN)/python -m overload $(ARGS)

@@ -6,7 +6,7 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from crash import older
@@ -70,13 +70,17 @@ class Supervisor:
         folder: Where data directories and logs go.
         seed: Draws everything that is not up to the scheduler.
         verify_every: After so many kills the dead directory is checked at rest.
+        died: Called after each death, before anybody looks.
     """
 
-    def __init__(self, folder: Path, seed: int, verify_every: int = 5) -> None:
+    def __init__(
+        self, folder: Path, seed: int, verify_every: int = 5, died: Callable[[], object] = lambda: None
+    ) -> None:
         self._folder = folder
         self._seed = seed
         self._rng = random.Random(seed)
         self._verify_every = verify_every
+        self._died = died
         self._life = 0
         self._public = 0
         self._fresh = True
@@ -95,6 +99,7 @@ class Supervisor:
         self._log.note(life=self._life, plan=str(plan))  # type: ignore[union-attr]
         self._public += plan.rehost
         self._live(plan)
+        self._died()
         if self.tally.all_kills % self._verify_every == 0:
             self._require("at rest", at_rest(self._place / "data"))
             self.tally.verified += 1
