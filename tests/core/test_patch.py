@@ -365,3 +365,17 @@ def test_what_was_merged_can_be_removed(stored: Data, sent: Data) -> None:
     named = {one.id for one in sent.concepts}
     assert labels(result) == {name: value for name, value in labels(stored).items() if name not in named}
     assert {one.id for one in result.regions} == {one.id for one in merged.regions} - {one.id for one in sent.regions}
+
+
+# Maps.
+
+
+def test_maps_are_patched_by_their_keys() -> None:
+    stored, change = App(), App()
+    for app, key, width in ((stored, "large", 9), (stored, "small", 1), (change, "small", 2)):
+        app.image.hosted_image_info[key].width = width
+    sizes = {
+        action: {key: info.width for key, info in patch.apply(action, stored, change).image.hosted_image_info.items()}
+        for action in patch.ACTIONS
+    }
+    assert sizes == {"merge": {"large": 9, "small": 2}, "remove": {"large": 9}, "overwrite": {"small": 2}}

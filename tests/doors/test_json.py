@@ -364,3 +364,18 @@ def test_json_with_too_many_values() -> None:
     with pytest.raises(Failure) as caught:
         json_text.parse(b'{"a":[' + b"{}," * 3_000_000 + b"{}]}")
     assert caught.value.code == StatusCode.RPC_MAX_MESSAGE_SIZE_EXCEEDED
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos", "shown"),
+    [
+        (2**63 - 1, -1, "9999-12-31T23:59:59Z"),
+        (-(2**63), 2**31 - 1, "0001-01-01T00:00:00.999999999Z"),
+        (253_402_300_799, 0, "9999-12-31T23:59:59Z"),
+    ],
+)
+def test_what_is_no_time_is_shown_as_the_nearest(seconds: int, nanos: int, shown: str) -> None:
+    stored = Input(id="a")
+    stored.data.concepts.add().created_at.seconds = seconds
+    stored.data.concepts[0].created_at.nanos = nanos
+    assert PRINTER.value(stored)["data"]["concepts"][0]["created_at"] == shown

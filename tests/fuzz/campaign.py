@@ -267,7 +267,10 @@ class Attacker:
 
 def _query(request: Message) -> str:
     """What a message says in its plain fields, as the query of a path."""
-    fields = json_format.MessageToDict(request, preserving_proto_field_name=True, use_integers_for_enums=True)
+    try:
+        fields = json_format.MessageToDict(request, preserving_proto_field_name=True, use_integers_for_enums=True)
+    except (ValueError, json_format.Error):  # what JSON cannot say
+        return "?page=NaN"
     plain = [(name, value) for name, value in fields.items() if not isinstance(value, dict)]
     text = urlencode([(name, json.dumps(value) if isinstance(value, bool) else value) for name, value in plain], True)
     return f"?{text}" if text else ""

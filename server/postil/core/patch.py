@@ -179,9 +179,15 @@ def _is_atom(message: Message) -> bool:
     return name in _ATOMS or name.startswith("google.protobuf.")
 
 
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
+
+
 def _replace(target: Message, field: FieldDescriptor, value: Any) -> None:
     target.ClearField(field.name)
-    if field.is_repeated:
+    if _is_map(field):
+        getattr(target, field.name).MergeFrom(value)
+    elif field.is_repeated:
         getattr(target, field.name).extend(value)
     elif field.message_type:
         getattr(target, field.name).CopyFrom(value)
@@ -192,7 +198,9 @@ def _replace(target: Message, field: FieldDescriptor, value: Any) -> None:
 
 def _merge(target: Message, change: Message, single: frozenset[str]) -> None:
     for field, value in change.ListFields():
-        if field.is_repeated:
+        if _is_map(field):
+            getattr(target, field.name).MergeFrom(value)
+        elif field.is_repeated:
             _merge_list(getattr(target, field.name), value, field, single)
         elif field.message_type and target.HasField(field.name) and value.ByteSize():
             _merge_message(getattr(target, field.name), value, single)
@@ -234,7 +242,10 @@ def _merge_list(target: Any, change: Iterable[Any], field: FieldDescriptor, sing
 
 def _remove(target: Message, change: Message, single: frozenset[str]) -> None:
     for field, value in change.ListFields():
-        if field.is_repeated:
+        if _is_map(field):
+            for key in value:
+                getattr(target, field.name).pop(key, None)
+        elif field.is_repeated:
             _remove_from_list(getattr(target, field.name), value, field, single)
         elif not field.message_type:
             if value:

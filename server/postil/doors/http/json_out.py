@@ -26,6 +26,7 @@ Convert: TypeAlias = Callable[[Any], Any]
 
 _STATUS_CODE = status_code_pb2.StatusCode.DESCRIPTOR.full_name
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds of the years 1 to 9999
 _EXACT = 2.0**53  # whole doubles up to here are exact
 _WRAPPERS = frozenset(
     f"google.protobuf.{kind}Value"
@@ -171,7 +172,9 @@ def _timestamp(message: Any) -> str:
 
 @lru_cache(4096)
 def _moment(seconds: int, nanos: int) -> str:
-    """RFC 3339 with 0, 3, 6 or 9 digits behind the second."""
+    """RFC 3339 with 0, 3, 6 or 9 digits behind the second. What clients stored may be no time; JSON has none such
+    (protobuf/timestamp.proto), so it is shown as the nearest there is."""
+    seconds, nanos = min(max(seconds, _FIRST), _LAST), min(max(nanos, 0), 999_999_999)
     text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text:0>19}{_fraction(nanos)}Z"
 
