@@ -47,6 +47,7 @@ USER, APP = "me", "fuzz"
 OPTIONS = ("--max-message-mb", "8")
 CLIENTS = 8
 _TELL_S = 30
+_LONG_PATH = 8000  # what reads HTTP refuses lines that are too long, in its own words
 INTERNAL = 98_000  # codes from here on say that the server is at fault
 
 # The server may refuse a call whole, for these reasons alone.
@@ -89,6 +90,9 @@ class Victim(Server):
         super().__init__(folder, *options)
         keys = self.good("ListKeys", ListKeysRequest(user_app_id=UserAppIDSet(user_id=USER)))
         self.key_id = str(keys.keys[0].id)
+
+    def _environment(self) -> dict[str, str]:
+        return super()._environment() | {"PYTHONFAULTHANDLER": "1"}  # says where native code died
 
     def good(self, rpc: str, request: Message) -> Any:
         """The answer to a call that must succeed."""
@@ -209,7 +213,9 @@ class Attacker:
             answer, content = self._send(verb, path, body)
         except (http.client.HTTPException, OSError) as error:
             self._http.close()
-            return f"{verb} {path}: {type(error).__name__}: {error}"
+            if len(path) > _LONG_PATH:
+                return ""
+            return f"{verb} {path[:500]}: {type(error).__name__}: {error}"
         if answer.getheader("connection") == "close":
             self._http.close()
         return self._judge_json(name, f"{verb} {path}", answer.status, content)
@@ -233,13 +239,13 @@ class Attacker:
             said = json.loads(content)
             code = int(said["status"]["code"])
         except (ValueError, KeyError, TypeError) as error:
-            if number in {404, 405, 413, 429, 501}:  # no call at all
+            if number in {404, 405, 413, 429, 501} or len(what) > _LONG_PATH:  # no call at all
                 return ""
-            return f"{what}: HTTP {number} with a body that is not an answer: {error!r} {content[:200]!r}"
+            return f"{what[:500]}: HTTP {number} with a body that is not an answer: {error!r} {content[:200]!r}"
         self.tally.codes[code] += 1
         self.tally.good[name] += code == StatusCode.SUCCESS
         if number >= 500 or code >= INTERNAL:
-            return f"{what}: HTTP {number}, status {said['status']}"
+            return f"{what[:500]}: HTTP {number}, status {said['status']}"
         return ""
 
     def _binding(self, name: str, request: Message | None) -> tuple[str, str]:
@@ -362,7 +368,7 @@ def _progress(server: Victim, attackers: list[Attacker], seconds: float) -> str:
 def _aftermath(server: Victim, app: str) -> list[str]:
     """What is wrong with the server after a run, whose app goes."""
     if server.process.poll() is not None:
-        return [f"the server ended with {server.process.poll()}"]
+        return [f"the server ended with {server.process.poll()}: {server.tail(20_000)}"]
     server.good("DeleteApp", DeleteAppRequest(user_app_id=UserAppIDSet(user_id=USER, app_id=app)))
     return []
 
