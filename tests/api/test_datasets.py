@@ -243,7 +243,7 @@ BAD: dict[str, tuple[str, Any, int, str]] = {
     "taken": (
         "PostDatasets",
         pb.PostDatasetsRequest(datasets=[Dataset(id="new"), Dataset(id="train")]),
-        StatusCode.CONN_INVALID_REQUEST,
+        StatusCode.DATABASE_DUPLICATE_KEY,
         "datasets[1]: the app has a dataset 'train' already",
     ),
     "twice": (

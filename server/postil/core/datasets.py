@@ -64,9 +64,10 @@ class Datasets:
                     tx.add_dataset(call.app.row, dataset.id, dataset.SerializeToString())
                 except Duplicate as duplicate:
                     taken = ids.shown(dataset.id)
-                    raise invalid_request(
+                    raise Failure(
+                        StatusCode.DATABASE_DUPLICATE_KEY,
                         f"{ids.at(_FIELD, i)}: the app has a dataset {taken} already; choose another id. "
-                        "Nothing was added."
+                        "Nothing was added.",
                     ) from duplicate
                 made.append(dataset)
             return made
