@@ -82,7 +82,7 @@ class Bench:
         hosting = Hosting("http://127.0.0.1")
         vectors = QueryVectors(
             ModelRegistry(folder, 1, []),
-            Downloads(lambda _: b"", self.store.blobs, hosting),
+            Downloads(lambda _url, _wanted: b"", self.store.blobs, hosting),
             Opening(PictureReader()),
         )
         self.searches = Searches(self.store, self.index, self.catalogs, vectors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ class World:
     def new_app(self, app_id: str) -> AppRecord:
         return self.store.write(lambda tx: tx.put_app("me", app_id, b""))
 
-    def _fetch(self, url: str) -> bytes:
+    def _fetch(self, url: str, _wanted: Callable[[], bool]) -> bytes:
         if url not in self.web:
             raise Failure(StatusCode.INPUT_CONNECTION_FAILED, "the host does not answer")
         return self.web[url]

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from postil.core import base_workflow, creating, ids, predictions, records, statuses, wire
 from postil.core.base_workflow import BaseWorkflow
-from postil.core.call import Call
+from postil.core.call import Call, Gone
 from postil.core.drafts import Draft, draft
-from postil.core.intake import settle
+from postil.core.intake import forget, settle
 from postil.core.jobs import job_message
 from postil.core.labels import Names, StaleError, label_values
 from postil.core.spaces import Spaces
@@ -36,7 +36,7 @@ _JOB = wire.key(MultiInputResponse.DESCRIPTOR, "inputs_add_job")
 class Intake(Protocol):
     """Takes the media of drafts in: see `core/intake.py`."""
 
-    def take(self, drafts: Sequence[Draft], workflow: BaseWorkflow) -> None: ...
+    def take(self, drafts: Sequence[Draft], workflow: BaseWorkflow, check: Callable[[], None]) -> None: ...
 
 
 class Adding:
@@ -69,15 +69,25 @@ class Adding:
             )
         drafts = [draft(item, position) for position, item in enumerate(request.inputs)]
         workflow = base_workflow.of_app(self._store.read(), call.app)
-        self._intake.take([made for made in drafts if made.failure is None], workflow)
-        deadline = time.monotonic() + min(SYNC_SECONDS, call.remaining())
-        for made in drafts:
-            settle(made, deadline)
-        self._room(min(ROOM_SECONDS, call.remaining()))
+        try:
+            self._take(call, drafts, workflow)
+        except Gone:
+            forget(drafts)
+            raise
         answer = self._write(call, request, drafts)
         if any(made.pending and made.failure is None for made in drafts):
             self._wake()
         return answer
+
+    def _take(self, call: Call, drafts: list[Draft], workflow: BaseWorkflow) -> None:
+        """Opens and embeds. Raises Gone when the caller leaves before anything is written."""
+        self._intake.take([made for made in drafts if made.failure is None], workflow, call.check)
+        # Half the time that is left: what becomes pending is to be answered in time, too.
+        deadline = time.monotonic() + min(SYNC_SECONDS, call.remaining() / 2)
+        for made in drafts:
+            settle(made, deadline)
+        self._room(min(ROOM_SECONDS, call.remaining() / 2))
+        call.check()
 
     def _write(self, call: Call, request: PostInputsRequest, drafts: list[Draft]) -> bytes:
         concepts = [concept for made in drafts if made.failure is None for concept in made.level.concepts]

@@ -54,7 +54,7 @@ class Annotating:
             self.find_inputs(call, drafts)  # else the op that writes is soon enough
         self.check_embedders(call, drafts)
         self._find_regions(drafts)
-        self.embed_regions(drafts)
+        self.embed_regions(call, drafts)
         return self._write(call, drafts)
 
     def find_inputs(self, call: Call, drafts: Sequence[AnnotationDraft]) -> None:
@@ -97,19 +97,20 @@ class Annotating:
             else:
                 made.region.region_info.CopyFrom(info)
 
-    def embed_regions(self, drafts: Sequence[AnnotationDraft]) -> None:
-        """Gives regions their own vectors where there are pixels or characters, and new regions an id."""
+    def embed_regions(self, call: Call, drafts: Sequence[AnnotationDraft]) -> None:
+        """Gives regions their own vectors where there are pixels or characters, and new regions an id. Raises Gone."""
         wanted = []
         for made in drafts:
             if made.failure is None and made.region is not None and made.input is not None:
                 made.region.id = made.region.id or ids.new_id()
                 info = made.region.region_info
+                call.check()
                 box = self._take_mask(made, info)
                 if made.failure is None:
                     wanted.append((made, Wanted(made.input, info, box, made.message.embed_model_version_id)))
         if not wanted:
             return
-        self._crops.embed([one for _, one in wanted])
+        self._crops.embed(call, [one for _, one in wanted])
         for made, one in wanted:
             if one.vector is not None:
                 made.vectors.append(one.vector)

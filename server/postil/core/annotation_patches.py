@@ -77,7 +77,7 @@ class AnnotationPatches:
         drafts = [item.draft for item in items]
         self._annotating.find_inputs(call, drafts)
         self._annotating.check_embedders(call, drafts)
-        self._annotating.embed_regions([item.draft for item in items if item.moved and not item.delete])
+        self._annotating.embed_regions(call, [item.draft for item in items if item.moved and not item.delete])
         return items
 
 

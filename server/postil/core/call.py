@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from typing import TypeVar
 
 from postil import errors
 from postil.core.callers import ANYBODY, Caller
 from postil.store.base import AppRecord
 from postil.v1.status_code_pb2 import StatusCode
 
+T = TypeVar("T")
+
+_LOOK_S = 0.25  # how often it is looked whether the caller is still there
 PUBLIC_USER = "clarifai"
 PUBLIC_APP = "main"
+
+
+class Gone(errors.Failure):
+    """Nobody waits for the answer any more: what is left of the work is not worth doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +58,41 @@ class Call:
         return self.app_record
 
     def check(self) -> None:
-        """Raises Failure when nobody waits for the answer any more: between the steps of what takes long."""
-        if self.remaining() <= 0.0 or not self.active():
-            raise errors.Failure(
+        """Raises Gone when nobody waits for the answer any more: between the steps of what takes long, and before what
+        is written after them."""
+        if not self.wanted():
+            raise Gone(
                 StatusCode.RPC_REQUEST_TIMEOUT,
                 "The caller hung up, or the call's deadline passed, before the answer was ready. "
                 "Allow the call more time, or ask for less.",
             )
+
+    def wanted(self) -> bool:
+        """Whether somebody waits for the answer."""
+        return self.remaining() > 0.0 and self.active()
+
+    def wait(self, future: Future[T], seconds: float = 3600.0) -> T:
+        """The result of a future.
+
+        Raises:
+            Gone: Nobody waits for it any more; it is cancelled.
+            TimeoutError: It took more than `seconds`.
+        """
+        end = time.monotonic() + seconds
+        while True:
+            left = end - time.monotonic()
+            try:
+                return future.result(timeout=max(0.0, min(left, self.remaining(), _LOOK_S)))
+            except FutureTimeout:
+                if future.done():  # just now, or with such an error of its own
+                    return future.result()
+                if left <= 0.0:
+                    raise
+            try:
+                self.check()
+            except Gone:
+                future.cancel()
+                raise
 
     def remaining(self) -> float:
         """Seconds left before the deadline (a large number without one)."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from postil.core import regions
+from postil.core.call import Call, Gone
 from postil.core.hosting import digest_of
 from postil.core.opening import Opening
 from postil.core.vectors import SpaceVector
-from postil.embed.base import Embedders, EmbedQueue
+from postil.embed.base import Embedders, EmbedQueue, Matrix, Spec
 from postil.errors import Failure
 from postil.media.pictures import Picture, crop
 from postil.store.base import Blobs, InputRecord
@@ -38,6 +40,9 @@ class Wanted:
     vector: SpaceVector | None = field(default=None)
 
 
+_Running = tuple[Wanted, Spec, Future[Matrix]]
+
+
 class Crops:
     """Embeds regions, many at a time."""
 
@@ -46,25 +51,35 @@ class Crops:
         self._embedders = embedders
         self._opening = opening
 
-    def embed(self, wanted: Sequence[Wanted]) -> None:
-        """Fills in the vectors. A picture is opened once however many regions lie on it."""
+    def embed(self, call: Call, wanted: Sequence[Wanted]) -> None:
+        """Fills in the vectors. A picture is opened once however many regions lie on it. Raises Gone."""
         by_input: dict[int, list[Wanted]] = {}
         for one in wanted:
             by_input.setdefault(one.input.row, []).append(one)
-        running = []
-        for group in by_input.values():
-            message = Input.FromString(group[0].input.message)
-            source = self._source(message)
-            if source is None:
-                continue
-            for one in group:
-                content = _content(source, one)
-                queue = self._queue("text" if isinstance(source, str) else "picture", one.embedder)
-                if content is not None and queue is not None:
-                    running.append((one, queue.spec, queue.submit([content])))
-        for one, spec, future in running:
-            matrix = future.result(timeout=_TIMEOUT_SECONDS)
-            one.vector = SpaceVector(spec.version_id, spec.model_id, spec.kind, matrix[0])
+        running: list[_Running] = []
+        try:
+            for group in by_input.values():
+                call.check()
+                running += self._begun(group)
+            for one, spec, future in running:
+                one.vector = SpaceVector(
+                    spec.version_id, spec.model_id, spec.kind, call.wait(future, _TIMEOUT_SECONDS)[0]
+                )
+        except Gone:
+            for _, _, future in running:
+                future.cancel()
+            raise
+
+    def _begun(self, group: Sequence[Wanted]) -> Iterator[_Running]:
+        """Opens the input that regions lie on, and hands them to their embedders."""
+        source = self._source(Input.FromString(group[0].input.message))
+        if source is None:
+            return
+        for one in group:
+            content = _content(source, one)
+            queue = self._queue("text" if isinstance(source, str) else "picture", one.embedder)
+            if content is not None and queue is not None:
+                yield one, queue.spec, queue.submit([content])
 
     def _source(self, message: Input) -> Picture | str | None:
         if message.data.HasField("text"):

@@ -119,10 +119,10 @@ class DatasetVersions:
             rows = frozenset(self._searches.passing(call, queries, wanted.search, f"{at}.search"))
         ignore_empty = config is not None and config.ignore_empty_inputs
         tally = dataset_metrics.Tally()
-        parts = [
-            _part(part)
-            for part in _chunked(tally.counting(_inputs(queries, dataset.row, rows, ignore_empty=ignore_empty)))
-        ]
+        parts = []
+        for part in _chunked(tally.counting(_inputs(queries, dataset.row, rows, ignore_empty=ignore_empty))):
+            call.check()
+            parts.append(_part(part))
         version.metrics[_WHOLE].CopyFrom(tally.message())
         return _Frozen(version, parts)
 

@@ -7,7 +7,7 @@ than those few are ever held decoded at once.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
@@ -54,12 +54,13 @@ class Intake:
         """A medium that was taken in before."""
         return self._blobs.get(digest)
 
-    def take(self, drafts: Sequence[Draft], workflow: BaseWorkflow) -> None:
+    def take(self, drafts: Sequence[Draft], workflow: BaseWorkflow, check: Callable[[], None] = lambda: None) -> None:
         """Takes in all drafts that have content; those with only a URL stay pending.
 
         Args:
             drafts: Of one app.
             workflow: Which models run on them.
+            check: Asked before each picture; what it raises ends the work.
         """
         ready = [made for made in drafts if made.content]
         texts = [made for made in ready if made.medium == "text"]
@@ -67,9 +68,9 @@ class Intake:
         if texts:
             self._texts(texts, workflow)
         if len(others) == 1:
-            self._file(others[0], workflow)
+            self._file(others[0], workflow, check)
         elif others:
-            list(self._pool.map(partial(self._file, workflow=workflow), others))
+            list(self._pool.map(partial(self._file, workflow=workflow, check=check), others))
 
     def _texts(self, drafts: Sequence[Draft], workflow: BaseWorkflow) -> None:
         sound = []
@@ -92,7 +93,8 @@ class Intake:
         for made in sound:  # one by one, so that a text the model cannot take fails alone; the queue batches them
             made.embedding = (queue.spec, queue.infer([made.message.data.text.raw]))
 
-    def _file(self, made: Draft, workflow: BaseWorkflow) -> None:
+    def _file(self, made: Draft, workflow: BaseWorkflow, check: Callable[[], None] = lambda: None) -> None:
+        check()
         try:
             if made.medium == "image":
                 self._picture(made, workflow)
@@ -136,6 +138,14 @@ class Intake:
             medium.url = self._hosting.url(digest)
         made.blobs.append(digest)
         made.content = b""
+
+
+def forget(drafts: Sequence[Draft]) -> None:
+    """Takes out of the queues what has not begun."""
+    for made in drafts:
+        for future in (made.embedding and made.embedding[1], made.sight):
+            if future is not None:
+                future.cancel()
 
 
 def settle(made: Draft, deadline: float) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from postil.core import ids
-from postil.core.call import Call
+from postil.core.call import Call, Gone
 from postil.core.downloads import Downloads
 from postil.core.hosting import digest_of
 from postil.core.opening import Opening
@@ -72,24 +72,32 @@ class PredictInputs:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def ask(self, call: Call, items: Sequence[Input], models: Sequence[Runnable]) -> list[Asked]:
-        """The inputs in order, each with the models that take it at work on it, or with its failure."""
-        numbered = list(enumerate(items))
-        if len(items) == 1:
-            return [self._one(call, models, numbered[0])]
-        return list(self._pool.map(partial(self._one, call, models), numbered))
+        """The inputs in order, each with the models that take it at work on it, or with its failure. Raises Gone."""
+        every = [Asked(ids.at("inputs", position)) for position in range(len(items))]
+        open_one = partial(self._one, call, models)
+        try:
+            if len(items) == 1:
+                open_one(items[0], every[0])
+            else:
+                list(self._pool.map(open_one, items, every))
+        except Gone:
+            forget(every)
+            raise
+        return every
 
-    def _one(self, call: Call, models: Sequence[Runnable], numbered: tuple[int, Input]) -> Asked:
-        position, item = numbered
-        asked = Asked(ids.at("inputs", position))
+    def _one(self, call: Call, models: Sequence[Runnable], item: Input, asked: Asked) -> None:
+        call.check()
         try:
             self._open(call, item, asked, models)
+            call.check()
             for model in models:
                 if model.takes == asked.kind and model.weights not in asked.running:
                     asked.running[model.weights] = model.run(asked.content)
             asked.content = None
+        except Gone:
+            raise
         except Failure as failure:
             asked.failure = Failure(failure.code, f"{asked.where}: {failure.details}", failure.notes)
-        return asked
 
     def _open(self, call: Call, item: Input, asked: Asked, models: Sequence[Runnable]) -> None:
         asked.echo.id = item.id or ids.new_id()
@@ -99,7 +107,7 @@ class PredictInputs:
                 StatusCode.INPUT_UNSUPPORTED_FORMAT, "models here have no signatures; send data.image or data.text"
             )
         if data.image.url or data.image.base64:
-            self._picture(data, asked, models)
+            self._picture(call, data, asked, models)
         elif data.text.raw:
             asked.echo.data.text.raw = data.text.raw
             self._text(data.text.raw, asked)
@@ -113,7 +121,7 @@ class PredictInputs:
         else:
             raise _invalid("it is empty; give data.image, data.text.raw, or the id of an input of the app")
 
-    def _picture(self, data: Data, asked: Asked, models: Sequence[Runnable]) -> None:
+    def _picture(self, call: Call, data: Data, asked: Asked, models: Sequence[Runnable]) -> None:
         url = data.image.url.strip()
         asked.echo.data.image.url = url
         if url and data.image.base64:
@@ -122,7 +130,9 @@ class PredictInputs:
             self._decode(data.image.base64, asked, models)
             return
         try:
-            content = self._downloads.get(url)
+            content = self._downloads.get(url, call)
+        except Gone:
+            raise
         except Failure as failure:
             # One code for whatever keeps the picture from arriving: clients look for it.
             raise Failure(StatusCode.INPUT_FAILED, failure.details, failure.notes) from failure
@@ -172,9 +182,16 @@ class PredictInputs:
         if content is not None:
             self._decode(content, asked, models)
         elif data.image.url:
-            self._picture(data, asked, models)
+            self._picture(call, data, asked, models)
         else:
             raise _invalid("it is neither a picture nor a text; models here take those")
+
+
+def forget(every: Sequence[Asked]) -> None:
+    """Takes out of the queues what has not begun."""
+    for asked in every:
+        for future in asked.running.values():
+            future.cancel()
 
 
 def _invalid(details: str) -> Failure:

@@ -8,10 +8,10 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 
 from postil.core import ids, output_config, records, statuses, wire
-from postil.core.call import Call
+from postil.core.call import Call, Gone
 from postil.core.output_config import Wanted
 from postil.core.outputs import PUBLIC, OutputLog
-from postil.core.predict_inputs import Asked, PredictInputs
+from postil.core.predict_inputs import Asked, PredictInputs, forget
 from postil.core.runnables import Runnable, Runnables
 from postil.errors import Failure
 from postil.v1.model_service_pb2 import MultiOutputResponse, PostModelOutputsRequest
@@ -20,7 +20,7 @@ from postil.v1.status_code_pb2 import StatusCode
 from postil.v1.status_pb2 import Status
 
 MAX_INPUTS = 128
-SECONDS = 120.0  # that a prediction may take when the caller sets no deadline
+SECONDS = 120.0  # that a prediction may take, whatever deadline the caller sets
 
 _ID = wire.key(Output.DESCRIPTOR, "id")
 _STATUS = wire.key(Output.DESCRIPTOR, "status")
@@ -84,7 +84,7 @@ class Predicting:
     @staticmethod
     def answers(call: Call, model: Runnable, wanted: Wanted, asked: Sequence[Asked]) -> list[Answer]:
         """Waits for what the model says of each input; an output each, in order. Raises Failure when time is up."""
-        deadline = time.monotonic() + min(SECONDS, call.remaining())
+        deadline = time.monotonic() + SECONDS
         tail = wire.framed(_MODEL, model.card.SerializeToString())
         made = []
         for one in asked:
@@ -96,9 +96,13 @@ class Predicting:
                 )
             elif failure is None and future is not None:
                 try:
-                    data = model.data(wanted, future.result(timeout=max(0.0, deadline - time.monotonic())))
+                    data = model.data(wanted, call.wait(future, deadline - time.monotonic()))
                 except FutureTimeout as error:
-                    raise _late(asked) from error
+                    forget(asked)
+                    raise _late() from error
+                except Gone:
+                    forget(asked)
+                    raise
                 except Failure as refused:
                     failure = Failure(refused.code, f"{one.where}: {refused.details}", refused.notes)
             made.append(_answer(one, model, tail, data, failure))
@@ -148,10 +152,6 @@ def _answer(asked: Asked, model: Runnable, tail: bytes, data: bytes, failure: Fa
     return Answer(status, head + said, output_id, kept)
 
 
-def _late(asked: Sequence[Asked]) -> Failure:
-    for one in asked:
-        for future in one.running.values():
-            future.cancel()
-    return Failure(
-        StatusCode.RPC_REQUEST_TIMEOUT, "The prediction was not done before the call's deadline; allow it more time."
-    )
+def _late() -> Failure:
+    details = f"The prediction was not done within {SECONDS:.0f} seconds; ask about fewer inputs at once."
+    return Failure(StatusCode.RPC_REQUEST_TIMEOUT, details)

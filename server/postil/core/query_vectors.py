@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-
 import numpy as np
 from numpy.typing import NDArray
 
 from postil.core import base_workflow, ids
-from postil.core.call import Call
+from postil.core.call import Call, Gone
 from postil.core.downloads import Downloads
 from postil.core.opening import Opening
 from postil.core.ranks import ByPicture, ByText, Rank, invalid
@@ -19,7 +16,6 @@ from postil.errors import Failure
 from postil.v1.status_code_pb2 import StatusCode
 
 MAX_TEXT = 100_000  # characters of a query
-_LOOK_S = 0.25  # how often it is looked whether the caller is still there
 
 
 class QueryVectors:
@@ -45,12 +41,13 @@ class QueryVectors:
         """Which embedder, and float32 [dim]."""
         call.caller.require(PREDICT, "a query by picture needs")
         queue = self._queue("picture", rank, call)
-        content = subject.image.base64 or self._download(subject.image.url, rank)
+        content = subject.image.base64 or self._download(subject.image.url, rank, call)
+        call.check()
         try:
             seen = self._opening.to_embed(content, [queue.spec])
         except Failure as failure:
             raise Failure(failure.code, f"{rank.where}: {failure.details}", failure.notes) from failure
-        return queue.spec, _first(queue.submit([seen.content]), call)
+        return queue.spec, call.wait(queue.submit([seen.content]))[0]
 
     def text(self, subject: ByText, rank: Rank, call: Call) -> tuple[Spec, NDArray[np.float32]]:
         """Which embedder, and float32 [dim]."""
@@ -58,7 +55,7 @@ class QueryVectors:
         queue = self._queue("text", rank, call)
         if len(subject.raw) > MAX_TEXT:
             raise invalid(f"{rank.where}: the text has {len(subject.raw)} characters; at most {MAX_TEXT} are taken")
-        return queue.spec, _first(queue.submit([subject.raw]), call)
+        return queue.spec, call.wait(queue.submit([subject.raw]))[0]
 
     def _queue(self, kind: str, rank: Rank, call: Call) -> EmbedQueue:
         if not rank.space:
@@ -84,24 +81,11 @@ class QueryVectors:
             )
         return queue
 
-    def _download(self, url: str, rank: Rank) -> bytes:
+    def _download(self, url: str, rank: Rank, call: Call) -> bytes:
         try:
-            return self._downloads.get(url)
+            return self._downloads.get(url, call)
+        except Gone:
+            raise
         except Failure as failure:
             # one code for whatever keeps a query's picture from arriving: clients look for it
             raise Failure(StatusCode.INPUT_FAILED, f"{rank.where}: {failure.details}", failure.notes) from failure
-
-
-def _first(future: Future[NDArray[np.float32]], call: Call) -> NDArray[np.float32]:
-    """The only row, once it is there; what nobody waits for any more is taken out of the queue."""
-    while True:
-        try:
-            first: NDArray[np.float32] = future.result(timeout=min(call.remaining(), _LOOK_S))[0]
-        except FutureTimeout:
-            try:
-                call.check()
-            except Failure:
-                future.cancel()
-                raise
-        else:
-            return first

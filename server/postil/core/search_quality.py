@@ -103,11 +103,11 @@ class Quality:
         for search, user, position in queries.clicks(app, start, end):
             total.click(search, position)
             users[user].click(search, position)
-        sessions = [one for one in self._sessions(app, queries) if start <= one.clicks[0].time_us <= end]
+        sessions = [one for one in self._sessions(call, queries) if start <= one.clicks[0].time_us <= end]
         for session in sessions:
             for click in session.clicks:
                 families[session.family.name].click(click.evidence.search, click.position)
-        for session, before, after in self._judged(app, sessions, queries):
+        for session, before, after in self._judged(call, sessions, queries):
             for tally in (total, users[session.clicks[0].end_user], families[session.family.name]):
                 tally.before.append(before)
                 tally.after.append(after)
@@ -118,17 +118,20 @@ class Quality:
             families=_most_clicked(families) if request.by_query_family else (),
         )
 
-    def _sessions(self, app: int, queries: Queries) -> Iterator[_Session]:
+    def _sessions(self, call: Call, queries: Queries) -> Iterator[_Session]:
         """All searches with clicks to learn from, by their first click."""
         families, sessions, after = Families(), dict[str, _Session](), 0
-        while records := queries.evidence(app, "", after, _READ):
+        while records := queries.evidence(call.app.row, "", after, _READ):
+            call.check()
             for record in records:
                 family = families.add(record)
                 sessions.setdefault(record.evidence.search, _Session(family)).clicks.append(record)
             after = records[-1].row
         yield from sessions.values()
 
-    def _judged(self, app: int, sessions: list[_Session], queries: Queries) -> Iterator[tuple[_Session, float, float]]:
+    def _judged(
+        self, call: Call, sessions: list[_Session], queries: Queries
+    ) -> Iterator[tuple[_Session, float, float]]:
         """Sessions that came after others of their family, with nDCG before and after learning from those."""
         earlier: defaultdict[int, list[_Session]] = defaultdict(list)
         pairs = []
@@ -138,7 +141,8 @@ class Quality:
                 pairs.append((session, known, len(known)))
             known.append(session)
         for session, known, count in pairs[-MAX_JUDGED:]:
-            figures = self._judge(app, session, known[:count], queries)
+            call.check()
+            figures = self._judge(call.app.row, session, known[:count], queries)
             if figures is not None:
                 yield session, *figures
 

@@ -16,7 +16,7 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
@@ -31,6 +31,7 @@ MAX_URL = 8192  # characters
 _PORTS = frozenset({80, 443, 8080, 8443})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 64 * 1024
+_LOOK_S = 0.25  # how often it is looked whether the fetch is still wanted
 _SAFE = "/?:@!$&'()*+,;=-._~%[]"  # what may stand in a path or query as it is
 
 
@@ -50,11 +51,12 @@ class _Budget:
 
     deadline: float  # time.monotonic()
     limit: int
+    wanted: Callable[[], bool]  # whether somebody waits for it
     spent: bool = False  # the watchdog has cut the line
 
     def seconds(self) -> float:
         left = self.deadline - time.monotonic()
-        if self.spent or left <= 0:
+        if self.spent or left <= 0 or not self.wanted():
             raise TimeoutError
         return left
 
@@ -84,14 +86,18 @@ class Fetcher:
         self._max_redirects = max_redirects
         self._tls = tls or ssl.create_default_context()
 
-    def fetch(self, url: str) -> bytes:
+    def fetch(self, url: str, wanted: Callable[[], bool] = lambda: True) -> bytes:
         """The body of the answer.
+
+        Args:
+            url: Where.
+            wanted: Whether somebody waits for it; once nobody does, the fetch ends as if it were out of time.
 
         Raises:
             Failure: INPUT_INVALID_URL (malformed, or where it leads is closed), INPUT_CONNECTION_FAILED (no answer),
                 INPUT_DOWNLOAD_FAILED (an answer, but not the thing) or INPUT_OVER_LIMIT (too large).
         """
-        budget = _Budget(time.monotonic() + self._timeout_s, self._max_bytes)
+        budget = _Budget(time.monotonic() + self._timeout_s, self._max_bytes, wanted)
         target = _parse(url)
         try:
             for _ in range(self._max_redirects + 1):
@@ -238,23 +244,29 @@ def _look_up(target: _Target, timeout: float) -> list[str]:
 
 @contextlib.contextmanager
 def _watchdog(sock: socket.socket, budget: _Budget) -> Iterator[None]:
-    """Shuts the connection down at the deadline. Timeouts of single reads do not bound the whole: a server that sends
-    one byte a second keeps every one of them."""
+    """Shuts the connection down at the deadline, or when nobody waits any more. Timeouts of single reads do not bound
+    the whole: a server that sends one byte a second keeps every one of them."""
     line = sock.dup()  # survives the wrapping in TLS, which takes the first descriptor
 
+    done = threading.Event()
+
     def cut() -> None:
+        while not done.wait(max(0.0, min(_LOOK_S, budget.deadline - time.monotonic()))):
+            if budget.deadline <= time.monotonic() or not budget.wanted():
+                break
+        else:
+            return
         budget.spent = True  # before the cut: to the reader it looks like the proper end of a body
         with contextlib.suppress(OSError):
             line.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(budget.seconds(), cut)
-    timer.daemon = True
-    timer.start()
+    watching = threading.Thread(target=cut, name="fetch-watchdog", daemon=True)
+    watching.start()
     try:
         yield
     finally:
-        timer.cancel()
-        timer.join()
+        done.set()
+        watching.join()
         line.close()
 
 

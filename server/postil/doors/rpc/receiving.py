@@ -113,7 +113,7 @@ class Receipts:
         held_up = [context for age, context in ages if age > _LOOK_S / 2]
         drop = max(sum(age > _SLOW_S for age, _ in ages) - self._slow, sum(age > _LONGEST_S for age, _ in ages), 0)
         if resident - small > self._growth:
-            drop = max(drop, (len(held_up) + 1) // 2)
+            drop = max(drop, len(held_up) // 2)  # never the only one: it may need that much
         for context in held_up[:drop]:
             context.cancel()
         self.dropped += drop
