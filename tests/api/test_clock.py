@@ -1,5 +1,5 @@
 """The clock is set forward and back by an hour under a running server: lists keep their order and lose nothing, keys
-end by the clock as it is. (That media do not become old all at once: tests/store/test_blobs.py.)"""
+end by the clock as it is. (That media do not become old all at once: tests/store/test_chores.py.)"""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def test_each_kind_says_duplicate(rpc: str, request_: Any, code: int, item: int,
 
 def test_the_same_over_http(server: Server, app: Any) -> None:
     url = f"{server.http}/v2/users/{app.user_id}/apps/{app.app_id}/inputs"
-    body = {"inputs": [{"id": "h", "data": {"embeddings": [{"vector": [1, 2]}]}}]}
+    body: Any = {"inputs": [{"id": "h", "data": {"embeddings": [{"vector": [1, 2]}]}}]}
     assert requests.post(url, json=body, timeout=60).status_code == 200
     again = requests.post(url, json=body, timeout=60)
     assert (again.status_code, again.json()["inputs"][0]["status"]["code"]) == (400, 30100)

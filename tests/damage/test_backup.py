@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -326,6 +327,52 @@ def test_links_in_the_place_of_a_restore_are_not_followed(data_dir: Path, tmp_pa
     assert theirs.read_text() == "three years"
     with pytest.raises(Unfinished):
         SqliteStore(half)
+
+
+@pytest.mark.parametrize("which", [MANIFEST, DATABASE, "blobs.sha256", "medium"])
+@pytest.mark.parametrize("what", ["pipe", "device"])
+def test_pipes_and_devices_in_a_backup_end_nothing(which: str, what: str, data_dir: Path, tmp_path: Path) -> None:
+    """Reading one would wait for ever, or never be done."""
+    backup = tmp_path / "backup"
+    take(data_dir, backup, reuse=None, progress=_quiet)
+    medium = next(path for path in (backup / BLOBS).rglob("*") if path.is_file())
+    place = medium if which == "medium" else backup / which
+    place.unlink()
+    if what == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to("/dev/zero")
+    with pytest.raises(Unusable):
+        restore(backup, tmp_path / "restored", _quiet)
+    assert not (tmp_path / "restored").exists()
+
+
+def test_a_backup_does_not_go_into_what_it_backs_up(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(data_dir)
+    for place in (data_dir / "backup", data_dir / BLOBS / "backup", tmp_path / "link" / "backup"):
+        with pytest.raises(Unusable, match="lost with it"):
+            take(data_dir, place, reuse=None, progress=_quiet)
+        assert not place.exists()
+        assert not place.with_name("backup.partial").exists()
+
+
+def test_a_restore_without_room_says_where_and_goes_on_later(data_dir: Path, tmp_path: Path) -> None:
+    backup, place = tmp_path / "backup", tmp_path / "restored"
+    take(data_dir, backup, reuse=None, progress=_quiet)
+    line = command("restore", str(backup), str(place))
+    limit = (1 << 14, 1 << 14)  # of a file: what the system then says has no name in it, as on a full disk
+    done = subprocess.run(
+        line, check=False, capture_output=True, text=True, env=clean_environment(), timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert str(place) in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    with pytest.raises(Unfinished):
+        SqliteStore(place)
+    done = subprocess.run(line, check=False, capture_output=True, text=True, env=clean_environment(), timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert list(verify(place)) == []
 
 
 def _open_to_others(folder: Path) -> set[str]:

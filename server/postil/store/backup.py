@@ -85,9 +85,11 @@ def take(data_dir: Path, destination: Path, *, reuse: Path | None, progress: Pro
         raise Unusable(f"There is no database at {data_dir / DATABASE}: nothing to back up.")
     if destination.exists():
         raise Unusable(f"{destination} exists already. Give each backup a name of its own.")
+    if destination.resolve().is_relative_to(data_dir.resolve()):
+        raise Unusable(f"{destination} lies in {data_dir}, and would be lost with it. Take the backup elsewhere.")
     if reuse is not None:
         read(reuse)
-    with _aside(destination) as partial, Pin(data_dir / BLOBS):
+    with _naming(destination), _aside(destination) as partial, Pin(data_dir / BLOBS):
         sequence, identity = _copy_database(data_dir / DATABASE, partial / DATABASE, progress)
         _refuse_damaged(partial / DATABASE, progress)
         digests = list(_digests(partial / DATABASE))
@@ -112,6 +114,8 @@ def take(data_dir: Path, destination: Path, *, reuse: Path | None, progress: Pro
 def read(backup: Path) -> Description:
     """What a backup says about itself. Raises Unusable when it is none, or its description is damaged."""
     path = backup / MANIFEST
+    if not path.is_file():
+        raise Unusable(f"{backup} is not a backup that `postil backup` finished: it has no {MANIFEST}.")
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
         if whole["format"] != FORMAT:
@@ -163,20 +167,36 @@ def restore(backup: Path, data_dir: Path, progress: Progress) -> Description:
     sync_directory(data_dir)
     lock = DirectoryLock(data_dir)
     try:
-        digests = _listed(backup)
-        (data_dir / BLOBS).mkdir(mode=0o700, exist_ok=True)
-        keep_private(data_dir)
-        _copy_blobs(digests, backup / BLOBS, data_dir / BLOBS, None, progress)
-        part = data_dir / (DATABASE + _PARTIAL)
-        if _copied(backup / DATABASE, part) != description.database_sha256:
-            raise Unusable(f"{backup / DATABASE} changed while it was read. Nothing can be started in {data_dir}.")
-        part.replace(data_dir / DATABASE)
-        sync_directory(data_dir)
-        (data_dir / RESTORING).unlink()
-        sync_directory(data_dir)
+        with _naming(data_dir):
+            _put(backup, data_dir, description, progress)
     finally:
         lock.release()
     return description
+
+
+def _put(backup: Path, data_dir: Path, description: Description, progress: Progress) -> None:
+    digests = _listed(backup)
+    (data_dir / BLOBS).mkdir(mode=0o700, exist_ok=True)
+    keep_private(data_dir)
+    _copy_blobs(digests, backup / BLOBS, data_dir / BLOBS, None, progress)
+    part = data_dir / (DATABASE + _PARTIAL)
+    if _copied(backup / DATABASE, part) != description.database_sha256:
+        raise Unusable(f"{backup / DATABASE} changed while it was read. Nothing can be started in {data_dir}.")
+    part.replace(data_dir / DATABASE)
+    sync_directory(data_dir)
+    (data_dir / RESTORING).unlink()
+    sync_directory(data_dir)
+
+
+@contextlib.contextmanager
+def _naming(place: Path) -> Iterator[None]:
+    """What a write that fails does not say: where."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, str(place)) from error
+        raise
 
 
 @contextlib.contextmanager

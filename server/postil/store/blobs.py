@@ -214,7 +214,10 @@ def sync_directory(directory: Path) -> None:
 
 
 def intact(path: Path, digest: str) -> bool:
-    """Whether a file is there and has this sha256. Memory does not grow with it."""
+    """Whether a file is there and has this sha256. Memory does not grow with it. Pipes and devices, whose reading need
+    not end, are none."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == digest
