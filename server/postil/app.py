@@ -243,7 +243,8 @@ class App:
 
     def _limits(self) -> rpc.Limits:
         config = self._config
-        return rpc.Limits(config.threads, config.max_calls, config.max_message_mb << 20, config.max_inflight_mb << 20)
+        room = config.max_inflight_mb << 20
+        return rpc.Limits(config.threads, config.max_calls, config.max_message_mb << 20, room, room // 4)
 
     def _note(self) -> Callable[[audited.Entry], object] | None:
         audit = guards.audit(self._config, self.metrics)

@@ -25,6 +25,8 @@ _HEAD_S = 10.0  # for the request line and headers
 _CONNECTIONS = 1024
 _TURNS = itertools.count()
 _STUCK_S = 30.0  # without taking a byte of the answer
+_LYING = 64 * 1024  # bytes of an answer that are not worth counting
+_UNREAD = 256 << 20  # bytes of answers that clients do not take, together; a single one may be larger
 
 
 class _Protocol(HttpToolsProtocol):
@@ -59,6 +61,22 @@ class _Protocol(HttpToolsProtocol):
         else:
             self._unread = unread
             self.timeout_keep_alive_task = self.loop.call_later(_STUCK_S, self.timeout_keep_alive_handler)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size() > _LYING:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Where too much lies unread, who has waited for longest is hung up on."""
+        lying = [(one.turn, one) for one in self.connections if isinstance(one, _Protocol)]
+        lying = [(turn, one) for turn, one in lying if one.transport.get_write_buffer_size()]
+        over = sum(one.transport.get_write_buffer_size() for _, one in lying) - _UNREAD
+        for _, one in sorted(lying, key=lambda pair: pair[0]):
+            if over <= 0 or one is self:
+                return
+            over -= one.transport.get_write_buffer_size()
+            one.transport.abort()
 
     def idle(self) -> bool:
         """Whether no request of it is being answered."""

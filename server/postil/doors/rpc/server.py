@@ -23,6 +23,7 @@ from postil.doors.rpc import reflection, vendor
 from postil.doors.rpc.dispatcher import Dispatcher, Handler, Reason, Refused
 from postil.doors.rpc.methods import Method
 from postil.doors.rpc.receiving import Receipts
+from postil.doors.rpc.sending import Answers
 
 _CODES = {
     Reason.UNIMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
@@ -45,6 +46,7 @@ class Limits:
     calls: int  # calls accepted at once, waiting ones included
     message_bytes: int  # one request or response
     growth_bytes: int = 1 << 30  # of the process while requests are being received
+    unread_bytes: int = 1 << 28  # answers that their clients do not take
 
 
 def handlers(servicers: Iterable[object], methods: Mapping[str, Method]) -> dict[str, Handler]:
@@ -105,9 +107,10 @@ def build(dispatcher: Dispatcher, methods: Mapping[str, Method], limits: Limits)
     pool = ThreadPoolExecutor(limits.threads, "rpc")
     readers = ThreadPoolExecutor(limits.threads, "rpc-read")
     receipts = Receipts(limits.message_bytes, max(1, limits.threads // 2), limits.growth_bytes)
+    answers = Answers(limits.unread_bytes)
     table: dict[str, Any] = {}
     for method in methods.values():
-        handler: Any = grpc.stream_unary_rpc_method_handler(_behaviour(dispatcher, method, receipts, readers))
+        handler: Any = grpc.stream_unary_rpc_method_handler(_behaviour(dispatcher, method, receipts, answers, readers))
         table[method.path] = handler
         table |= dict.fromkeys(vendor.table({method.name: method}), handler)
     server = grpc.server(
@@ -134,7 +137,7 @@ class _Handlers(grpc.GenericRpcHandler):
 
 
 def _behaviour(
-    dispatcher: Dispatcher, method: Method, receipts: Receipts, readers: ThreadPoolExecutor
+    dispatcher: Dispatcher, method: Method, receipts: Receipts, answers: Answers, readers: ThreadPoolExecutor
 ) -> Callable[[Iterator[bytes], Any], bytes]:
     name, call, receive = method.name, dispatcher.call, receipts.receive
 
@@ -143,9 +146,10 @@ def _behaviour(
         deadline = time.monotonic() + remaining if remaining < _NO_DEADLINE_S else None
         try:
             request = partial(receive, requests, context)
-            return call(name, request, context.invocation_metadata(), deadline, context.is_active, context.peer)
+            answer = call(name, request, context.invocation_metadata(), deadline, context.is_active, context.peer)
         except Refused as refused:
             context.abort(_CODES[refused.reason], refused.details)
+        return answers.send(context, answer)
 
     if method.reads:
         # grpcio looks for this attribute. Reads have threads of their own, so that they never wait behind calls that
