@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -59,6 +60,9 @@ def test_names_that_are_ours() -> None:
                  "other.example.org"):  # fmt: skip
         assert hosts.known(name)
         assert hosts.known(f"{name}:18081")
+    machine = socket.gethostname()
+    assert hosts.known(machine)
+    assert hosts.known(f"{machine}.local:18081")  # as others on the network find it
     assert not hosts.known("labels.example.net")
     assert Hosts(WIDE).known("postil:18081")  # a container's name
     assert not Hosts(WIDE).known("evil.example")

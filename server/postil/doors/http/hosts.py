@@ -35,8 +35,9 @@ class Hosts:
     """
 
     def __init__(self, listening: Address, public_url: str = "", allowed: Iterable[str] = ()) -> None:
+        machine = _plain(socket.gethostname())
         self._names = frozenset(
-            {*allowed, "localhost", _plain(socket.gethostname()), _plain(listening.host)}
+            {*allowed, "localhost", machine, f"{machine}.local", _plain(listening.host)}
             | {_plain(urlsplit(public_url).hostname or "")} - {""}
         )
         self._any = ANY in self._names
