@@ -38,7 +38,7 @@ def big(_call: Call, _request: Any) -> MultiInputResponse:
 
 def test_answers_over_grpc_that_nobody_reads_make_room() -> None:
     """Streams without a window, at most two of whose answers may lie there."""
-    limits = rpc.Limits(threads=4, calls=64, message_bytes=2 * BIG, unread_bytes=2 * BIG + 1000)
+    limits = rpc.Limits(threads=4, calls=64, message_bytes=2 * BIG, unread_bytes=4 * BIG + 1000)
     door = rpc.build(dispatcher({"ListInputs": big}), METHODS, limits)
     port = door.listen(ANYWHERE)
     try:

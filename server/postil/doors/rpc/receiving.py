@@ -103,6 +103,7 @@ class Receipts:
             while self._waiting:
                 small = self._look(small)
                 time.sleep(_LOOK_S)
+            time.sleep(_SLOW_S)  # for what was received to be worked on, or refused
             if self._resident() - small > _MUCH:
                 memory.give_back()  # pieces of messages lie scattered: by itself little of it would be returned
 
