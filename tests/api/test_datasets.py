@@ -219,6 +219,7 @@ def test_a_version_takes_the_annotations_that_pass_a_filter(call: Call, shelf: U
     version.annotation_filter_config.annotation_filter.id = "boats"
     version.annotation_filter_config.ignore_empty_inputs = True
     freeze(call, shelf, version)
+    freeze(call, shelf, version, code=StatusCode.DATABASE_DUPLICATE_KEY)  # as when it is sent again
     assert frozen(call, shelf, "boats") == [("a", ["boat=1"])]
     version.annotation_filter_config.annotation_filter.id = "nowhere"
     version.id = "other"

@@ -15,7 +15,7 @@ from postil.core import dataset_metrics, ids, pages, statuses
 from postil.core.call import Call
 from postil.core.datasets import annotation_filter, check_count, check_ids, check_texts, find, ok
 from postil.core.hosting import hosted_digests
-from postil.errors import invalid_request, missing
+from postil.errors import Failure, invalid_request, missing
 from postil.store.base import (
     AnnotationRecord,
     DatasetRecord,
@@ -275,9 +275,8 @@ def _keep(tx: Transaction, dataset: int, frozen: _Frozen, where: str) -> Dataset
     try:
         tx.add_dataset_version(dataset, version.id, version.SerializeToString(), frozen.parts)
     except Duplicate as duplicate:
-        raise invalid_request(
-            f"{where}: the dataset has a version {ids.shown(version.id)} already; choose another id."
-        ) from duplicate
+        details = f"{where}: the dataset has a version {ids.shown(version.id)} already; choose another id."
+        raise Failure(StatusCode.DATABASE_DUPLICATE_KEY, details) from duplicate
     return version
 
 
