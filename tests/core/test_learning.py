@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,11 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postil.core.feedback import Feedbacks
-from postil.core.learning import Learning
+from postil.core.hit_reader import Scored
+from postil.core.learning import Learned, Learning
 from postil.core.learning_math import Examples, learn, moved, unit
 from postil.core.outputs import OutputLog
 from postil.core.search_log import SearchLog
+from postil.core.targets import Point
 from postil.errors import Failure
+from postil.index.base import Metric
+from postil.store.records import SpaceRecord
 from postil.v1.common_pb2 import Learning as Mode
 from postil.v1.feedback_service_pb2 import DeleteFeedbackRequest, ListFeedbackRequest, PostSearchFeedbackRequest
 from postil.v1.input_pb2 import EventType, FeedbackInfo, Input
@@ -209,3 +214,14 @@ def test_a_fit_repeats_to_the_bit() -> None:
     query = rows(1)[0] * 3
     assert np.linalg.norm(moved(query, lesson)) == pytest.approx(3.0, rel=1e-4)
     assert np.mean(examples.chosen @ moved(query, lesson)) > np.mean(examples.chosen @ query)
+
+
+def test_hits_whose_vectors_are_gone_meanwhile_stay_as_they_were(world: ClickWorld) -> None:
+    queries = world.store.read()
+    space = SpaceRecord(1, 1, "", "plane", "client", DIM, unit=True)
+    hits = [Scored(0.5, cast("Any", SimpleNamespace(anchor=10**6)))]
+    learned = Learned(
+        world.learning, app=1, end_user="", key="key", metric=Metric.EUCLIDEAN, queries=queries, flip=False
+    )
+    learned.before, learned.after = Point(space, VECTORS[0]), Point(space, VECTORS[1])
+    assert learned.noted(hits) == hits

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -379,3 +383,31 @@ def test_what_is_no_time_is_shown_as_the_nearest(seconds: int, nanos: int, shown
     stored.data.concepts.add().created_at.seconds = seconds
     stored.data.concepts[0].created_at.nanos = nanos
     assert PRINTER.value(stored)["data"]["concepts"][0]["created_at"] == shown
+
+
+def test_no_thread_writes_with_what_another_has_not_finished_compiling() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Halting(Printer):
+        def _field(self, field: FieldDescriptor) -> Any:
+            begun.set()
+            assert go_on.wait(60)
+            return super()._field(field)
+
+    printer, status = Halting(), Status(code=StatusCode.SUCCESS, description="Ok")
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(printer.value, status)
+        assert begun.wait(60)
+        second = threads.submit(printer.value, status)
+        wait([second], timeout=0.3)  # time to do it wrong
+        go_on.set()
+        assert first.result(60) == second.result(60) == PRINTER.value(status)
+
+
+def test_classes_of_the_copied_schema_are_there_for_good() -> None:
+    """A class that is collected while another thread is given it brings the process down."""
+    printer = StoredPrinter(1 << 16)
+    wire = MultiInputResponse(status=Status(description="Ok")).SerializeToString()
+    held = weakref.ref(type(printer.read(MultiInputResponse, wire).status))
+    gc.collect()
+    assert held() is not None

@@ -368,9 +368,15 @@ def _progress(server: Victim, attackers: list[Attacker], seconds: float) -> str:
 def _aftermath(server: Victim, app: str) -> list[str]:
     """What is wrong with the server after a run, whose app goes."""
     if server.process.poll() is not None:
-        return [f"the server ended with {server.process.poll()}: {server.tail(20_000)}"]
+        last = server.log.read_text(errors="replace").partition("Fatal Python error")[2] or server.tail()
+        return [f"the server ended with {server.process.poll()}: {_current(last)}"]
     server.good("DeleteApp", DeleteAppRequest(user_app_id=UserAppIDSet(user_id=USER, app_id=app)))
     return []
+
+
+def _current(trace: str) -> str:
+    """The part of a dump of threads that is about the one that died."""
+    return trace[max(0, trace.find("Current thread")) :].partition("\n\n")[0][:5000]
 
 
 def explained(server: Server) -> list[str]:

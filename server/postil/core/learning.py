@@ -210,6 +210,8 @@ class Learned:
         if before is None or after is None or before is after or not hits:
             return hits
         vectors = self.queries.vectors(after.space.row, [scored.hit.anchor for scored in hits])
+        if not vectors.rows.size:  # all of them were deleted since they were found
+            return hits
         metric = Metric.EUCLIDEAN if after.space.unit else self.metric
         old = _scores(before.vector, vectors.matrix, metric, unit=after.space.unit, flip=self.flip)
         new = _scores(after.vector, vectors.matrix, metric, unit=after.space.unit, flip=self.flip)

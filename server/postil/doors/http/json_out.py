@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -35,10 +36,12 @@ _WRAPPERS = frozenset(
 
 
 class Printer:
-    """Writes messages as JSON. Thread-safe once compiled; compiling twice does no harm."""
+    """Writes messages as JSON. Thread-safe."""
 
     def __init__(self) -> None:
-        self._writers: dict[str, Convert] = {}
+        self._writers: dict[str, Convert] = {}  # whole ones
+        self._drafts: dict[str, Convert] = {}  # those that are being compiled, and what they refer to
+        self._compiling = threading.RLock()
 
     def text(self, message: Any) -> bytes:
         """The message as JSON text."""
@@ -53,9 +56,24 @@ class Printer:
         """The function that turns messages of this type into plain values."""
         name = descriptor.full_name
         known = _KNOWN.get(name) or self._writers.get(name)
-        if known is None:
-            known = self._compile(descriptor)
-        return known
+        return known if known is not None else self._draft(descriptor)
+
+    def _draft(self, descriptor: Descriptor) -> Convert:
+        """Compiles a type and all that it refers to, which other threads see once all of them are whole."""
+        name = descriptor.full_name
+        with self._compiling:
+            known = self._writers.get(name) or self._drafts.get(name)
+            if known is not None:
+                return known
+            outermost = not self._drafts
+            try:
+                made = self._drafts[name] = self._compile(descriptor)
+                if outermost:
+                    self._writers.update(self._drafts)
+            finally:
+                if outermost:
+                    self._drafts = {}
+            return made
 
     def _compile(self, descriptor: Descriptor) -> Convert:
         if descriptor.full_name in _WRAPPERS:
@@ -63,7 +81,7 @@ class Printer:
             return lambda message: message.value if inner is None else inner(message.value)
         table: dict[int, tuple[str, Convert | None]] = {}
         write = _writer(table, [(field.name, _empty(field)) for field in descriptor.fields if _always(field)])
-        self._writers[descriptor.full_name] = write  # before the fields, for types that contain themselves
+        self._drafts[descriptor.full_name] = write  # before the fields, for types that contain themselves
         table.update({field.number: (field.name, self._field(field)) for field in descriptor.fields})
         return write
 

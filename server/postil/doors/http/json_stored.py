@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
@@ -124,17 +124,20 @@ class StoredPrinter(Printer):
         self._pool = DescriptorPool()
         for file in _in_order(FILES):
             self._pool.Add(self._with_bytes(file))
+        # All of them, for good: a class that nothing but protobuf's own cache refers to is collected after each use,
+        # and a thread that is given one while the collector takes it apart brings the process down.
         self._classes: dict[str, type[Message]] = {}
+        for file in _in_order(FILES):
+            self._hold(file.message_types_by_name.values())
 
     def read(self, response: type[Message], wire: bytes) -> Any:
         """A response with the stored messages left as bytes, for `value`."""
-        return self._class(response.DESCRIPTOR.full_name).FromString(wire)
+        return self._classes[response.DESCRIPTOR.full_name].FromString(wire)
 
-    def _class(self, name: str) -> type[Message]:
-        kind = self._classes.get(name)
-        if kind is None:
-            kind = self._classes[name] = GetMessageClass(self._pool.FindMessageTypeByName(name))
-        return kind
+    def _hold(self, types: Iterable[Descriptor]) -> None:
+        for one in types:
+            self._classes[one.full_name] = GetMessageClass(self._pool.FindMessageTypeByName(one.full_name))
+            self._hold(one.nested_types)
 
     def _field(self, field: FieldDescriptor) -> Convert | None:
         if field.is_repeated and self._opaque.get(field.full_name) == _HIT:
@@ -149,7 +152,7 @@ class StoredPrinter(Printer):
             hits = [_with_score(hit) for hit in hits]
         numbers = np.frombuffer(b"".join([hit[1:_SCORE_END] for hit in hits]), np.dtype("<f4"))
         if not np.isfinite(numbers).all():
-            return [self.value(self._class(_HIT).FromString(hit)) for hit in hits]
+            return [self.value(self._classes[_HIT].FromString(hit)) for hit in hits]
         scores = dumps(numbers)[1:-1].split(b",")
         rest = self._pieces[_HIT].text
         texts = [score + rest(hit[_SCORE_END:]) for score, hit in zip(scores, hits, strict=True)]
@@ -157,7 +160,7 @@ class StoredPrinter(Printer):
 
     def _rest_of_hit(self, message: bytes) -> bytes:
         """What follows the score in the JSON of a hit, from what follows it on the wire."""
-        value = self.value(self._class(_HIT).FromString(message))
+        value = self.value(self._classes[_HIT].FromString(message))
         value.pop(_SCORE.name, None)
         return b"," + dumps(value)[1:-1] if value else b""
 
