@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 import random
+import resource
+import signal
 import struct
+import time
+import warnings
 import zlib
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from PIL import ExifTags, Image
@@ -17,6 +23,7 @@ from postil.media.pictures import FORMATS, PictureLimits, PictureReader
 
 LIMITS = PictureLimits(max_bytes=1 << 20, max_pixels=1_000_000)
 SIDE = 64
+_HANGS_S = 1800  # for 20,000 pictures, of which most take less than a millisecond
 
 
 _TIFF_PACKED = ("tiff_lzw", "packbits", "jpeg", "tiff_adobe_deflate", "group3", "group4", "tiff_ccitt", "zstd", "lzma")
@@ -119,3 +126,22 @@ def attempt(content: bytes) -> str:
     if picture.image.mode != "RGB" or picture.width * picture.height > LIMITS.max_pixels:
         return f"came out as {picture.image.mode} {picture.width} x {picture.height}"
     return ""
+
+
+def campaign(seed: int, count: int) -> tuple[list[str], float, int]:
+    """(what was wrong, seconds of the slowest, MiB that this process has had at most) of so many broken pictures."""
+    signal.alarm(_HANGS_S)  # ends the process, whatever native code does
+    wrong, slowest = [], 0.0
+    for content in islice(broken(seed), count):
+        began = time.monotonic()
+        problem = attempt(content)
+        slowest = max(slowest, time.monotonic() - began)
+        if problem:
+            wrong.append(problem)
+    return wrong, slowest, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
+def quiet() -> None:
+    """What native readers think of pictures goes nowhere."""
+    warnings.simplefilter("ignore")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
