@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from postil.core import ids, labels, records, regions, wire
 from postil.core.call import Call
-from postil.core.drafts import geo_problem
+from postil.core.drafts import geo_problem, size_problem
 from postil.core.scopes import COLLABORATORS_ADD
 from postil.core.vectors import BadVector, SpaceVector, client_vector
 from postil.errors import Failure
@@ -101,6 +101,13 @@ def check(made: AnnotationDraft) -> None:
     if item.task_id:
         made.refuse(f"task {item.task_id!r} does not exist; leave task_id out")
     _take_vectors(made)
+    _check_size(made)
+
+
+def _check_size(made: AnnotationDraft) -> None:
+    masks = sum(len(region.region_info.mask.image.base64) for region in made.message.data.regions)
+    if problem := size_problem(made.message.ByteSize() - masks):
+        made.refuse(problem)
 
 
 def _check_region(made: AnnotationDraft) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from postil.core import ids, languages, pages, patch, statuses
 from postil.core.call import Call
-from postil.core.concepts import MAX_NAME, concept_message
+from postil.core.concepts import concept_message
+from postil.core.labels import MAX_NAME
 from postil.errors import Failure, missing
 from postil.store.base import AppRecord, ConceptName, ConceptRecord, Queries, Store, Transaction
 from postil.v1.concept_pb2 import ConceptLanguage

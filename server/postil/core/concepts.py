@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from postil.core import concept_names, ids, languages, pages, patch, statuses
 from postil.core.call import Call
+from postil.core.labels import MAX_NAME
 from postil.errors import Failure, missing
 from postil.store.base import AppRecord, ConceptName, ConceptRecord, ConceptTally, Store, Transaction
 from postil.v1.common_pb2 import Visibility
@@ -25,7 +26,6 @@ from postil.v1.status_code_pb2 import StatusCode
 from postil.v1.status_pb2 import Status
 
 MAX_ITEMS = 1000
-MAX_NAME = 256  # characters; a name is copied into every label that carries it
 
 _SERVER_FIELDS = frozenset({"id", "value", "created_at", "language", "app_id", "user_id", "extra_info"})
 _NAMED = 5  # how many items at fault a message names

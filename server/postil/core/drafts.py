@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MEDIA = ("image", "video", "audio", "text")
 MAX_TEXT = 100_000  # characters
 MAX_URL = 2_048
+MAX_BYTES = 1 << 20  # of an input or an annotation as it is kept: lists of a thousand must stay readable
 
 
 @dataclass(slots=True)
@@ -75,6 +76,8 @@ def draft(item: Input, position: int) -> Draft:
         _take_medium(made)
         _take_vectors(made)
         _take_labels(made)
+        if problem := size_problem(item.ByteSize()):
+            raise _refuse(made, problem, StatusCode.INPUT_OVER_LIMIT)
     except Failure as failure:
         made.failure = failure
     return made
@@ -167,6 +170,13 @@ def _take_labels(made: Draft) -> None:
     if problem:
         raise _refuse(made, problem)
     sync_level(data, made.level)
+
+
+def size_problem(size: int) -> str:
+    """Why a message of so many bytes is not kept, or ""."""
+    if size <= MAX_BYTES:
+        return ""
+    return f"it has {size:,} bytes without media and vectors; at most {MAX_BYTES:,} are taken: shorten its metadata"
 
 
 def geo_problem(data: Data) -> str:

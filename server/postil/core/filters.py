@@ -26,6 +26,8 @@ from postil.v1.data_pb2 import Data, Frame, Region, TimeSegment
 from postil.v1.input_pb2 import Input
 from postil.v1.search_pb2 import Filter as FilterMessage
 
+MAX_FILTERS = 1000  # of one search
+
 Find: TypeAlias = Callable[[AppCatalog], BitMap]
 """Gives annotation rows; a set that must not be changed."""
 
@@ -79,6 +81,8 @@ class Filter(NamedTuple):
 
 def read_filters(messages: Sequence[FilterMessage], where: str) -> tuple[Filter, ...]:
     """Those that constrain something. Raises Failure 40002."""
+    if len(messages) > MAX_FILTERS:
+        raise invalid(f"{where} has {len(messages)} items; use at most {MAX_FILTERS}")
     read = (_read(message, f"{where}[{i}]") for i, message in enumerate(messages))
     return tuple(one for one in read if one.annotation or one.input or one.negate)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from postil.core import ids, labels, patch, statuses, wire
 from postil.core.call import Call
-from postil.core.drafts import geo_problem
+from postil.core.drafts import geo_problem, size_problem
 from postil.core.levels import patched_level, store_level
 from postil.core.spaces import Spaces
 from postil.core.vectors import BadVector, SpaceVector, client_vector
@@ -99,7 +99,9 @@ def _one(tx: Transaction, call: Call, action: str, change: _Change) -> bytes:
         change.failure = Failure(failure.code, f"{change.where}: {failure.details}")
         return b""
     spaces = Spaces(tx, call.app.row)
-    if problem := labels.check(message.data.concepts, change.where):
+    if problem := size_problem(message.ByteSize()):
+        change.refuse(problem, StatusCode.INPUT_OVER_LIMIT)
+    elif problem := labels.check(message.data.concepts, change.where):
         change.failure = Failure(StatusCode.INPUT_INVALID_ARGUMENT, problem)
     elif problem := geo_problem(message.data) or spaces.problem(change.vectors):
         change.refuse(problem)

@@ -14,6 +14,7 @@ from postil.store.base import ConceptRecord, Queries
 from postil.v1.concept_pb2 import Concept
 from postil.v1.data_pb2 import Data
 
+MAX_NAME = 256  # characters of a concept's name, which is copied into every label that carries it
 _KNOWN = 20_000  # names kept
 
 
@@ -40,6 +41,8 @@ def check(concepts: Iterable[Concept], where: str) -> str:
         if not (math.isfinite(concept.value) and 0.0 <= concept.value <= 1.0):
             shown = ids.shown(concept.id or concept.name)
             return f"{where}: concept {shown} has value {concept.value}; use 1 (present) or 0 (absent)"
+        if len(concept.name) > MAX_NAME:
+            return f"{where}: concept {position} has a name of {len(concept.name)} characters; use at most {MAX_NAME}"
         problem = ids.problem(concept.id or concept.name)
         if problem:
             return f"{where}: concept id {ids.shown(concept.id or concept.name)} {problem}"
