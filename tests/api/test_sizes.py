@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from postil.core.drafts import MAX_BYTES
-from postil.core.filters import MAX_FILTERS
+from postil.core.filters import MAX_FILTERS, MAX_JSON
 from postil.core.labels import MAX_NAME
-from postil.v1.annotation_service_pb2 import PostAnnotationsRequest
+from postil.doors.rpc.weights import MAX_NAMED
+from postil.v1.annotation_service_pb2 import ListAnnotationsRequest, PostAnnotationsRequest
 from postil.v1.common_pb2 import UserAppIDSet
 from postil.v1.input_pb2 import Input
 from postil.v1.input_service_pb2 import PatchInputsRequest, PostInputsRequest
@@ -62,3 +63,32 @@ def test_more_filters_than_a_search_may_have(server: Server) -> None:
     status = server.call(OWN, "PostAnnotationsSearches", request).status
     assert status.code == StatusCode.SEARCH_INVALID_REQUEST
     assert str(MAX_FILTERS) in status.details
+
+
+def test_one_filter_with_more_metadata_than_anybody_means(server: Server) -> None:
+    request = PostAnnotationsSearchesRequest(user_app_id=APP)
+    wanted = request.searches.add().query.filters.add().annotation.data.metadata
+    wanted.update({f"key {number}": 1 for number in range(MAX_JSON // 10)})
+    status = server.call(OWN, "PostAnnotationsSearches", request).status
+    assert status.code == StatusCode.SEARCH_INVALID_REQUEST
+    assert "searches[0].query.filters[0].annotation.data.metadata" in status.details
+    assert f"{MAX_JSON:,}" in status.details
+
+
+@pytest.mark.parametrize("ids", [MAX_NAMED, MAX_NAMED + 1])
+def test_more_ids_than_a_call_may_name(server: Server, ids: int) -> None:
+    request = ListAnnotationsRequest(user_app_id=APP, input_ids=[f"input number {number}" for number in range(ids)])
+    status = server.call(OWN, "ListAnnotations", request).status
+    if ids > MAX_NAMED:
+        assert status.code == StatusCode.CONN_INVALID_REQUEST
+        assert "input_ids has 10,001 items; send at most 10,000" in status.details
+    else:
+        assert status.code == StatusCode.SUCCESS
+
+
+def test_a_search_in_what_is_no_language(server: Server) -> None:
+    request = PostAnnotationsSearchesRequest(user_app_id=APP)
+    request.searches.add().query.language = "x" * 100_000
+    status = server.call(OWN, "PostAnnotationsSearches", request).status
+    assert status.code == StatusCode.SEARCH_INVALID_REQUEST
+    assert len(status.details) < 300

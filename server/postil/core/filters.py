@@ -27,6 +27,7 @@ from postil.v1.input_pb2 import Input
 from postil.v1.search_pb2 import Filter as FilterMessage
 
 MAX_FILTERS = 1000  # of one search
+MAX_JSON = 16 * 1024  # bytes of metadata in one filter; each key of it costs half a millisecond
 
 Find: TypeAlias = Callable[[AppCatalog], BitMap]
 """Gives annotation rows; a set that must not be changed."""
@@ -113,7 +114,7 @@ def _annotation(message: Annotation, where: str, *, negate: bool) -> Iterator[Te
         elif name == "worker":
             yield _worker(value, at)
         elif name == "annotation_info":
-            yield _json(INFO, value)
+            yield _json(INFO, value, at)
         elif name == "status":
             yield marked(("status", value.code))
         elif name in _BY_ID:
@@ -206,7 +207,7 @@ def _text(text: Message, where: str) -> Test:
 
 
 _PARTS: dict[str, Callable[[Any, str], Test]] = {
-    "metadata": lambda value, _: _json(METADATA, value),
+    "metadata": lambda value, where: _json(METADATA, value, where),
     "geo": geo_filters.read,
     "regions": _regions,
     "frames": _frames,
@@ -255,8 +256,10 @@ def _concepts(concepts: Sequence[Concept], where: str, *, negate: bool) -> Test:
     return prepare
 
 
-def _json(kind: str, wanted: Struct) -> Test:
-    """Contains the value of any of the top-level keys; annotation_info: of all of them."""
+def _json(kind: str, wanted: Struct, where: str) -> Test:
+    """Contains the value of any of the top-level keys; annotation_info: of all of them. Raises Failure 40002."""
+    if wanted.ByteSize() > MAX_JSON:
+        raise invalid(f"{where} has {wanted.ByteSize():,} bytes; ask for at most {MAX_JSON:,} in one filter")
     if kind == INFO or len(wanted.fields) <= 1:
         return lambda lookup: lookup.containing(kind, wanted)
     parts = []
@@ -308,7 +311,7 @@ def _input_data(data: Data, where: str, *, negate: bool) -> Iterator[Test]:
         elif field.name == "concepts":
             yield of_level(_concepts(value, at, negate=negate))
         elif field.name == "metadata":
-            yield of_level(_json(METADATA, value))
+            yield of_level(_json(METADATA, value, at))
         elif field.name == "geo":
             yield of_level(geo_filters.read(value, at))
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from postil.core import languages
 from postil.core.filters import Filter, read_filters
 from postil.core.ranks import Rank, invalid, read_ranks
 from postil.core.times import microseconds
@@ -12,6 +13,7 @@ from postil.index.base import Metric
 from postil.v1.common_pb2 import Learning
 from postil.v1.search_pb2 import Query as QueryMessage
 from postil.v1.search_pb2 import Search
+from postil.v1.status_code_pb2 import StatusCode
 
 NEAREST = "nearest_neighbor"
 EXACT = "brute_force"
@@ -77,6 +79,8 @@ def read_query(search: Search, where: str) -> Query:
     metric = _METRICS.get(search.metric)
     if metric is None:
         raise invalid(f"{where}.metric {search.metric} is unknown; use EUCLIDEAN_DISTANCE or COSINE_DISTANCE")
+    if search.query.language:
+        languages.check(search.query.language, f"{where}.query.language", StatusCode.SEARCH_INVALID_REQUEST)
     return Query(
         ranks=read_ranks(search.query.ranks, f"{where}.query.ranks"),
         metric=metric,

@@ -81,12 +81,7 @@ def take(data_dir: Path, destination: Path, *, reuse: Path | None, progress: Pro
         Unusable: There is nothing to back up, it is damaged, or the destination is taken.
         OSError: The destination cannot be written.
     """
-    if not (data_dir / DATABASE).is_file() or (data_dir / RESTORING).exists():
-        raise Unusable(f"There is no database at {data_dir / DATABASE}: nothing to back up.")
-    if destination.exists():
-        raise Unusable(f"{destination} exists already. Give each backup a name of its own.")
-    if destination.resolve().is_relative_to(data_dir.resolve()):
-        raise Unusable(f"{destination} lies in {data_dir}, and would be lost with it. Take the backup elsewhere.")
+    _check_places(data_dir, destination)
     if reuse is not None:
         read(reuse)
     with _naming(destination), _aside(destination) as partial, Pin(data_dir / BLOBS):
@@ -109,6 +104,16 @@ def take(data_dir: Path, destination: Path, *, reuse: Path | None, progress: Pro
         )
         _describe(partial / MANIFEST, description)
     return description
+
+
+def _check_places(data_dir: Path, destination: Path) -> None:
+    """Raises Unusable."""
+    if not (data_dir / DATABASE).is_file() or (data_dir / RESTORING).exists():
+        raise Unusable(f"There is no database at {data_dir / DATABASE}: nothing to back up.")
+    if destination.exists():
+        raise Unusable(f"{destination} exists already. Give each backup a name of its own.")
+    if destination.resolve().is_relative_to(data_dir.resolve()):
+        raise Unusable(f"{destination} lies in {data_dir}, and would be lost with it. Take the backup elsewhere.")
 
 
 def read(backup: Path) -> Description:

@@ -296,11 +296,13 @@ class Dispatcher:
 
 def _message(route: _Route, request: Request, held: _Held) -> Any:
     made = request if isinstance(request, bytes) else request(held.more)
-    if not isinstance(made, bytes):
-        return made
-    if len(made) > weights.SMALL:
-        held.more(weights.of(made, route.method.request.DESCRIPTOR))
-    return route.parse(made)
+    if isinstance(made, bytes):
+        if len(made) > weights.SMALL:
+            held.more(weights.of(made, route.method.request.DESCRIPTOR))
+        made = route.parse(made)
+    if held.size > weights.SMALL:
+        weights.check_lists(made)
+    return made
 
 
 def _read(metadata: Metadata) -> _Headers:

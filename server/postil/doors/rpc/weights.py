@@ -8,10 +8,11 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from postil.errors import Failure
+from postil.errors import Failure, invalid_request
 from postil.v1.status_code_pb2 import StatusCode
 
 SMALL = 128 * 1024  # bytes; what has no more than this cannot weigh much (13 MiB at worst)
+MAX_NAMED = 10_000  # ids and other texts in one list of a request
 MAX_FIELDS = 1_000_000  # at every depth; counting so many takes about half a second
 ITEM_BYTES = 108  # of an empty message that is an item of a list, measured
 
@@ -30,6 +31,17 @@ def of(message: bytes, descriptor: Any) -> int:
         Failure: RPC_MAX_MESSAGE_SIZE_EXCEEDED for more than MAX_FIELDS fields.
     """
     return _items(message, _plan(descriptor)) * ITEM_BYTES
+
+
+def check_lists(message: Any) -> None:
+    """Refuses a request that names more things than any page or batch holds.
+
+    Raises:
+        Failure: CONN_INVALID_REQUEST, naming the field.
+    """
+    for field, value in message.ListFields():
+        if field.is_repeated and field.type == FieldDescriptor.TYPE_STRING and len(value) > MAX_NAMED:
+            raise invalid_request(f"{field.name} has {len(value):,} items; send at most {MAX_NAMED:,} in one call.")
 
 
 @cache
