@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,11 @@ def cat(call: Call, app: UserAppIDSet, photos: dict[str, bytes]) -> str:
     item = Input(id=CAT, data=Data())
     item.data.image.base64 = photos["cat"]
     assert call("PostInputs", PostInputsRequest(user_app_id=app, inputs=[item])).status.code == StatusCode.SUCCESS
+    deadline = time.monotonic() + 60  # on a busy machine it may have been accepted as pending
+    asked = GetInputRequest(user_app_id=app, input_id=CAT)
+    while call("GetInput", asked).input.status.code != StatusCode.INPUT_SUCCESS:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     return CAT
 
 

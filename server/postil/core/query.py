@@ -19,6 +19,7 @@ NEAREST = "nearest_neighbor"
 EXACT = "brute_force"
 CENTROID = "avg_concept_brute_force"
 MAX_END_USER = 256  # characters
+MAX_LANGUAGE = 30  # characters; no code is longer
 ALGORITHMS = (NEAREST, EXACT, CENTROID)
 
 _METRICS = {
@@ -79,7 +80,7 @@ def read_query(search: Search, where: str) -> Query:
     metric = _METRICS.get(search.metric)
     if metric is None:
         raise invalid(f"{where}.metric {search.metric} is unknown; use EUCLIDEAN_DISTANCE or COSINE_DISTANCE")
-    if search.query.language:
+    if len(search.query.language) > MAX_LANGUAGE:  # whatever it is: it is read where a name needs it, and kept
         languages.check(search.query.language, f"{where}.query.language", StatusCode.SEARCH_INVALID_REQUEST)
     return Query(
         ranks=read_ranks(search.query.ranks, f"{where}.query.ranks"),
