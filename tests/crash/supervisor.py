@@ -21,6 +21,8 @@ SEARCHERS = 2
 LIVES = 40  # kills that one directory goes through before a fresh one takes its place
 _FIXED = ("--log-level", "warning", "--drain-s", "2", "--access", "open")
 _CLIENTS_S = 90
+# Kinds of keys, and the step that made the tables they are in.
+_SINCE = {"click:": "m0009", "model:": "m0010", "key:": "m0011", "dataset:": "m0012"}
 
 
 class Broken(AssertionError):
@@ -195,16 +197,23 @@ class Supervisor:
         self._require("under load", [one.problem for one in clients if one.problem])
 
     def _put_back(self) -> bool:
-        """Gives the directory an older schema, and so a migration to die in. Feedback and the like go with it."""
+        """Gives the directory an older schema, and so a migration to die in. What was in newer tables goes with it."""
         data = self._place / "data"
         possible = [step for step in older.reachable(data) if step > "m0006"]
-        if not possible or any(ledger.pending for ledger in self._ledgers):
+        if not possible:
             return False
-        older.put_back(data, self._rng.choice(possible))
+        step = self._rng.choice(possible)
+        gone = tuple(kind for kind, since in _SINCE.items() if since >= step[: len(since)])
+        pending = [ledger.pending for ledger in self._ledgers if ledger.pending]
+        # A rename that was cut off is half there, and the table that would end it goes.
+        if any(op.rpc == "PatchConcepts" or any(key.startswith(gone) for key in op.after) for op in pending):
+            return False
+        older.put_back(data, step)
         shutil.rmtree(data / INDEX, ignore_errors=True)
-        for ledger in self._ledgers:  # these were in tables that are no more, or of which rows were
-            for key in [key for key in ledger.values if key.startswith(("click:", "dataset:", "model:", "key:"))]:
+        for ledger in self._ledgers:
+            for key in [key for key in ledger.values if key.startswith(gone)]:
                 del ledger.values[key]
+                ledger.gone.add(key)
         self.tally.upgrades += 1
         return True
 
