@@ -165,7 +165,8 @@ class Attacker:
             wrong = f"took {took:.0f} s"
         if wrong:
             self.tally.faults.append(f"{door} {name}: {wrong}")
-            keep(door, name, body, wrong)
+            if self._server.process.poll() is None:  # one that is gone answers nothing
+                keep(door, name, body, wrong)
 
     def send(self, door: str, name: str, body: bytes, request: Message | None = None) -> str:
         """What is wrong with the answer to these bytes, or ""."""
@@ -226,8 +227,8 @@ class Attacker:
         for last in (False, True):
             try:
                 self._http.request(verb, path, body, headers)
-                answer = self._http.getresponse()
-                return answer, answer.read()
+                with self._http.getresponse() as answer:
+                    return answer, answer.read()
             except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):
                 self._http.close()
                 if last:
