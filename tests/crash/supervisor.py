@@ -128,7 +128,7 @@ class Supervisor:
             self.close()
             shutil.rmtree(self._models, ignore_errors=True)
             (self._place / "data/models").rename(self._models)
-            shutil.rmtree(self._place)
+            shutil.rmtree(self._place, ignore_errors=True)  # on FUSE, a file that is still open leaves a name behind
         self.tally.directories += 1
         self._place.mkdir(parents=True)
         if self._models.is_dir():  # converting them takes longer than most lives
