@@ -220,8 +220,9 @@ def main() -> int:
             samples = soak.run(args.minutes, every_s=max(1.0, args.minutes / 2))
         finally:
             server.stop()
+            failures = [line for line in server.log.read_text().splitlines() if '"exception"' in line][:5]
     told = lines(args.minutes, soak, samples)
-    print("\n".join([*told, *map(str, soak.wrong.most_common(5))]))
+    print("\n".join([*told, *map(str, soak.wrong.most_common(5)), *failures]))
     if args.record or args.minutes >= MINUTES:
         trust.record("soak", f'make soak ARGS="--minutes {args.minutes:g}"', told)
     if args.minutes >= MINUTES:
