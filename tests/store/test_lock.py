@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,18 @@ def test_the_lock_goes_with_its_process_however_that_ends(tmp_path: Path) -> Non
     lock.release()
     lock.release()
     DirectoryLock(tmp_path).release()
+
+
+def test_a_store_waits_for_what_a_killed_server_has_left(data_dir: Path) -> None:
+    """A child that it was starting holds its files until it has become another program."""
+    data_dir.mkdir()
+    held = DirectoryLock(data_dir)
+    left = os.dup(held._descriptor)  # as a fork does
+    held.release()
+    with pytest.raises(DirectoryInUse):
+        DirectoryLock(data_dir)
+    threading.Timer(0.3, os.close, [left]).start()
+    SqliteStore(data_dir).close()
 
 
 def test_closing_a_store_lets_the_directory_go(data_dir: Path) -> None:

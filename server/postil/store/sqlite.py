@@ -18,7 +18,7 @@ from postil.store.base import Change, Queries, Transaction
 from postil.store.blobs import FileBlobs, make_directory
 from postil.store.damage import Checker, Health
 from postil.store.layout import BLOBS, DATABASE, keep_private, refuse_unfinished
-from postil.store.lock import DirectoryLock
+from postil.store.lock import PATIENCE_S, DirectoryLock
 from postil.store.migrations import migrate, migrations
 from postil.store.queries import Readers
 from postil.store.stamp import FileStamp
@@ -47,7 +47,7 @@ class SqliteStore:
 
     def __init__(self, data_dir: Path, *, keep_changes: int = KEEP_CHANGES) -> None:
         make_directory(data_dir)
-        self._lock = DirectoryLock(data_dir)
+        self._lock = DirectoryLock(data_dir, PATIENCE_S)
         self._path = path = data_dir / DATABASE
         self.health = Health(path)
         try:
