@@ -253,6 +253,26 @@ def test_many_changes_are_taken_together(tmp_path: Path) -> None:
     world.store.close()
 
 
+def test_an_input_that_came_and_went_between_two_looks(tmp_path: Path) -> None:
+    """Its annotation's row is beyond all that there is room for, and it is in none of the changes put together."""
+    world = World(tmp_path / "data")
+    together = Catalogs(world.store)
+    together.start()
+    world.add("stays", None, {"cat": 1})
+    held(together, world)
+    world.store.write(lambda tx: tx.reserve_annotations(10_000))
+    anew: list[bool] = []
+    together._read_anew = lambda: anew.append(True)  # type: ignore[method-assign]
+    with together.hold(world.app.row):
+        world.add("goes", None, {"cat": 1})
+        found = world.store.read().input(world.app.row, "goes")
+        assert found is not None
+        world.store.write(lambda tx: tx.delete_inputs(world.app.row, [found.row]))
+    assert held(together, world) == held(world.catalogs, world)
+    assert not anew
+    world.store.close()
+
+
 def test_a_change_that_was_missed_is_read_from_the_store(tmp_path: Path) -> None:
     world = World(tmp_path / "data")
     missed = Catalogs(world.store)

@@ -42,6 +42,7 @@ class Batch:
             self.unread -= deleted
             for row in deleted:
                 self.annotations.pop(row, None)
+            self.inputs = {row: one for row, one in self.inputs.items() if one.anchor not in deleted}
         self.gone.difference_update(touched)
         if change.facts is None:
             self.unread.update(touched)

@@ -53,10 +53,8 @@ class AppCatalog:
     def put(self, facts: Facts) -> None:
         """Takes annotations and inputs as they are now."""
         columns = self._columns
-        columns.reserve(
-            max((fact.record.row for fact in facts.annotations), default=0),
-            max((fact.row for fact in facts.inputs), default=0),
-        )
+        rows = [fact.record.row for fact in facts.annotations] + [fact.anchor for fact in facts.inputs]
+        columns.reserve(max(rows, default=0), max((fact.row for fact in facts.inputs), default=0))
         renewed: list[int] = []
         for fact in facts.inputs:
             columns.levels_by_input[fact.row] = fact.anchor
