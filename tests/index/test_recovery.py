@@ -384,3 +384,12 @@ def test_a_folder_goes_with_its_manifest_first(path: Path, store: MemoryStore, m
     assert gone[0] == MANIFEST
     assert len(gone) > 3
     assert not folder.exists()
+
+
+def test_what_is_saved_after_its_folder_went_is_not_written(path: Path, store: MemoryStore) -> None:
+    """A builder that was at work when its app was deleted would leave a manifest that names files that are gone."""
+    folder = Folder(folder_of(path))
+    manifest = folder.load()
+    folder.remove()
+    folder.save(manifest)
+    assert not folder.path.exists()

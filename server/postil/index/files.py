@@ -7,9 +7,11 @@ native code before its checksum holds.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -68,7 +70,7 @@ class Manifest:
 
 
 class Folder:
-    """A space's folder. One writer; the owner of the data directory's lock.
+    """A space's folder. One writer; the owner of the data directory's lock. Any thread may remove it.
 
     Args:
         path: Created when the first file is written.
@@ -77,6 +79,8 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._named: set[str] = set()
+        self._removed = False
+        self._removing = threading.Lock()
 
     def write(self, name: str, put: Callable[[BinaryIO], object]) -> FileEntry:
         """Writes a file through `put`, durably, under its name."""
@@ -104,7 +108,13 @@ class Folder:
         return entry
 
     def save(self, manifest: Manifest) -> None:
-        """Makes this manifest the one that counts, then removes the files that only the one before it named."""
+        """Makes this manifest the one that counts, then removes the files that only the one before it named. Nothing
+        happens once the folder was removed: its files are gone, and a manifest would name them."""
+        with self._removing:
+            if not self._removed:
+                self._save(manifest)
+
+    def _save(self, manifest: Manifest) -> None:
         body = asdict(manifest)
         text = json.dumps({"format": FORMAT, "manifest": body, "sha256": _digest(body)}, indent=1)
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -171,10 +181,13 @@ class Folder:
                 path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Removes the folder and its files; other folders inside it are left alone."""
-        self.sweep(None)
-        if self.path.is_dir() and not any(self.path.iterdir()):
-            self.path.rmdir()
+        """Removes the folder and its files; other folders inside it are left alone. A segment that is being built may
+        still leave files without a manifest, which the next start removes."""
+        with self._removing:
+            self._removed = True
+            self.sweep(None)
+            with contextlib.suppress(OSError):  # not empty, or never made
+                self.path.rmdir()
 
     def _sync(self) -> None:
         handle = os.open(self.path, os.O_RDONLY)
