@@ -43,7 +43,7 @@ def main() -> int:
                 print(f"{tally.all_kills} kills, {tally.calls} calls, {tally.items} items acknowledged", flush=True)
         supervisor.close()
     except Broken as broken:
-        print(broken, file=sys.stderr)
+        print("\n".join(tally.lines()), broken, sep="\n", file=sys.stderr)
         return 1
     lines = [*tally.lines(), "Lost: nothing. Half there: nothing. Returned after it was deleted: nothing."]
     print("\n".join(lines))
