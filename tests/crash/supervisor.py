@@ -225,7 +225,10 @@ class Supervisor:
             self.tally.kills["at random" if plan.moment else str(plan)] += 1
 
     def _require(self, when: str, findings: Iterator[str] | list[str]) -> None:
-        found = list(findings)
+        try:
+            found = list(findings)
+        except Exception as error:  # noqa: BLE001 - whatever keeps us from looking is a finding
+            found = [f"{type(error).__name__}: {error}"]
         if found:
             raise self._broken(when, found)
 

@@ -24,6 +24,7 @@ from postil.v1.status_pb2 import BaseResponse
 DEADLINE_S = 5.0
 GOOD, SHED, LATE = "good", "shed", "late"
 _CHANNELS = 8
+_REFUSED_STREAM = "RST_STREAM with error code 7"
 _OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
 _METADATA = (("authorization", "Key any"),)
 
@@ -66,9 +67,12 @@ def fate_of(answer: bytes) -> str:
 
 def fate_of_error(error: Any, seconds: float) -> str:
     """Of a call that ended with a gRPC status. The server's clock may be the first to notice that a deadline passed; it
-    resets the stream then, which clients call CANCELLED."""
+    resets the stream then, which clients call CANCELLED. Streams that come before the server has said how many it takes
+    at once may be refused by HTTP/2; clients that retry, as all do by default, send them again."""
     if error.code() is grpc.StatusCode.CANCELLED and seconds > 0.9 * DEADLINE_S:
         return LATE
+    if error.code() is grpc.StatusCode.UNAVAILABLE and _REFUSED_STREAM in str(error.details()):
+        return SHED
     names = {grpc.StatusCode.RESOURCE_EXHAUSTED: SHED, grpc.StatusCode.DEADLINE_EXCEEDED: LATE}
     return names.get(error.code(), f"{error.code().name} {error.details()}")
 
