@@ -177,7 +177,7 @@ class Config:
         default=False, parse=_flag, text="Obey delete_all of older clients, which deletes all inputs of an app at once."
     )
     threads: int = _setting(32, _count(1, 1024), "Reads, and as many writes, worked on at once; others wait.", "N")
-    max_calls: int = _setting(512, _count(1, 1_000_000), "Calls accepted at once, waiting ones included.", "N")
+    max_calls: int = _setting(256, _count(1, 1_000_000), "Calls accepted at once, waiting ones included.", "N")
     max_message_mb: int = _setting(256, _count(1, 2047), "Largest request or response, in MiB.", "MIB")
     max_inflight_mb: int = _setting(1024, _count(1, 1_000_000), "Requests worked on at once, in MiB together.", "MIB")
     rate_limit: int = _setting(
