@@ -112,6 +112,11 @@ class Supervisor:
             self._start_and_check(Plan(load_s=0), everything=True).stop()
             self._require("at rest", at_rest(self._place / "data"))
             self.tally.verified += 1
+            self.release()
+
+    def release(self) -> None:
+        """Lets go of the directory as it is, whatever was found in it."""
+        if self._log is not None:
             self._log.close()
             self._log = None
 

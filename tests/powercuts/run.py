@@ -46,10 +46,13 @@ def run(
             disk.cut(how, draw.getrandbits(32))
 
         supervisor = Supervisor(disk.path, seed, died=power)
-        while supervisor.tally.all_kills < cuts and go_on():
-            supervisor.run()
-            if supervisor.tally.all_kills % 20 == 0:
-                tell(f"{hows.total()} cuts, {supervisor.tally.items} items acknowledged")
-        supervisor.close()
+        try:
+            while supervisor.tally.all_kills < cuts and go_on():
+                supervisor.run()
+                if supervisor.tally.all_kills % 20 == 0:
+                    tell(f"{hows.total()} cuts, {supervisor.tally.items} items acknowledged")
+            supervisor.close()
+        finally:
+            supervisor.release()  # before the disk goes
     said = f"{hows['all']} lost all that was not synced, {hows['some']} some writes, {hows['torn']} sectors of writes"
     return [f"The power was cut {hows.total()} times: {said}.", *supervisor.tally.lines()]
