@@ -32,6 +32,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from postil.doors.http.json_in import Reader
+from postil.doors.rpc.dispatcher import Hold
 from postil.v1.input_service_pb2 import PostInputsRequest
 from postil.v1.search_service_pb2 import PostAnnotationsSearchesRequest
 from support.server import OWN, Server
@@ -184,8 +185,8 @@ def stored(answer: bytes, port: Any) -> None:
 
     gateway = Gateway(methods.table(), Limits(32, 1 << 28, 1 << 30))
 
-    def call(_method: str, read: Callable[[], object], _metadata: object, **_options: object) -> bytes:
-        read()
+    def call(_method: str, read: Callable[[Hold], object], _metadata: object, **_options: object) -> bytes:
+        read(lambda _size: None)
         return answer
 
     gateway.open(call)
