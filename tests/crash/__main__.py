@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from crash.armed import MOMENTS
-from crash.supervisor import Broken, Supervisor
+from crash.supervisor import SOUND, Broken, Supervisor
 from crash.victim import Plan
 from postil import logs
 from support import trust
@@ -45,7 +45,7 @@ def main() -> int:
     except Broken as broken:
         print("\n".join(tally.lines()), broken, sep="\n", file=sys.stderr)
         return 1
-    lines = [*tally.lines(), "Lost: nothing. Half there: nothing. Returned after it was deleted: nothing."]
+    lines = [*tally.lines(), SOUND]
     print("\n".join(lines))
     if args.record or (tally.all_kills >= KILLS and tally.items >= WRITES):
         trust.record("crash", f'make crash ARGS="--seed {args.seed} --kills {tally.all_kills}"', lines)

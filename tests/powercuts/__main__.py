@@ -14,7 +14,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from crash.supervisor import Broken
+from crash.supervisor import SOUND, Broken
 from postil import logs
 from powercuts.run import run
 from support import trust
@@ -50,7 +50,7 @@ def main() -> int:
         print(broken, file=sys.stderr)
         return 1
     shutil.rmtree(folder)
-    lines.append("Lost: nothing. Half there: nothing. Returned after it was deleted: nothing.")
+    lines.append(SOUND)
     print("\n".join(lines))
     if args.record or (args.cuts >= CUTS and not args.lie):
         trust.record("powercuts", f'make powercuts ARGS="--seed {args.seed} --cuts {args.cuts}"', lines)
