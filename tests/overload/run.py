@@ -73,7 +73,8 @@ class Watch:
 class Outcome:
     """What was measured."""
 
-    peak: float = 0.0  # good calls a second at the server's best
+    peak: float = 0.0  # good calls a second at the server's best, before
+    peak_after: float = 0.0  # and on the store as the overload left it
     idle_ms: float = 0.0  # median of a small call without load
     steady_mib: float = 0.0
     offered: float = 0.0  # calls a second under overload
@@ -84,6 +85,11 @@ class Outcome:
     p99_ms: dict[str, float] = field(default_factory=dict)
     p50_ms: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def best(self) -> float:
+        """Good calls a second: what the server could do meanwhile, for the store grows between the two peaks."""
+        return (self.peak + self.peak_after) / 2
+
     def wrong(self) -> dict[str, int]:
         """Calls that were neither answered, nor shed, nor too late."""
         return {fate: count for fate, count in self.counts.items() if fate not in {GOOD, SHED, LATE}}
@@ -91,7 +97,7 @@ class Outcome:
     def misses(self) -> list[str]:
         """The targets that do not hold."""
         checks = {
-            "goodput at least 90 % of peak": self.goodput >= 0.9 * self.peak,
+            "goodput at least 90 % of peak": self.goodput >= 0.9 * self.best,
             "memory at most 1.5 times steady": self.most_mib <= 1.5 * self.steady_mib,
             "back to normal within 5 s": self.back_s <= 5,
             "nothing but answers, shed and late calls": not self.wrong(),
@@ -103,11 +109,12 @@ class Outcome:
         total = sum(self.counts.values()) or 1
         shares = ", ".join(f"{fate} {count:,} ({count / total:.1%})" for fate, count in sorted(self.counts.items()))
         quick, slow = self.p50_ms, self.p99_ms
-        best = f"At its best, {CLIENTS} clients in a closed loop: {self.peak:,.0f} good calls a second"
+        peaks = f"{self.peak:,.0f} good calls a second before, and {self.peak_after:,.0f} afterwards"
         offered = f"Offered {self.offered:,.0f} calls a second, {self.offered / self.peak:.1f} times as many"
-        good = f"Good answers: {self.goodput:,.0f} a second, {self.goodput / self.peak:.0%} of the best"
+        good = f"Good answers: {self.goodput:,.0f} a second, {self.goodput / self.best:.0%} of the mean of both"
         return [
-            f"{best}; a small call takes {self.idle_ms:.1f} ms when nothing else goes on.",
+            f"At its best, {CLIENTS} clients in a closed loop: {peaks}.",
+            f"A small call takes {self.idle_ms:.1f} ms when nothing else goes on.",
             f"{offered}: {shares}.",
             f"{good}; median {quick.get(GOOD, 0):,.0f} ms, p99 {slow.get(GOOD, 0):,.0f} ms.",
             f"Shed calls, as clients saw it: median {quick.get(SHED, 0):,.1f} ms, p99 {slow.get(SHED, 0):,.0f} ms.",
@@ -139,25 +146,37 @@ def _keep_to(pid: int, *, first: bool) -> None:
                 os.sched_setaffinity(int(thread.name), cores[:1] if first else cores[1:])
 
 
-def run(server: Server, steady_s: float, overload_s: float, patience_s: float = 60.0) -> Outcome:
-    """The whole of it on a fresh server."""
+def keep_apart(server: Server) -> None:
+    """Keeps a server where `senders` keep away from."""
     for process in processes_of(server):
         _keep_to(process, first=True)
+
+
+def run(server: Server, steady_s: float, overload_s: float, patience_s: float = 60.0) -> Outcome:
+    """The whole of it on a fresh server."""
+    keep_apart(server)
     for request in requests.stock():
         assert server.call(OWN, "PostInputs", request, timeout=120).status.code == 10000
     outcome = Outcome()
-    senders(server.grpc, "closed", steady_s / 2, [CLIENTS])  # warms up
+    _closed(server, steady_s / 2)  # warms up
     outcome.idle_ms = sorted(probe(server) for _ in range(50))[25] * 1e3
     with Watch(server) as watch:
-        (best,) = senders(server.grpc, "closed", steady_s, [CLIENTS])
-    outcome.peak, outcome.steady_mib = best["counts"][GOOD] / best["seconds"], watch.most
+        outcome.peak = _closed(server, steady_s)
+    outcome.steady_mib = watch.most
     with Watch(server) as watch:
         rate = outcome.peak * TIMES / SENDERS
         reports = senders(server.grpc, "open", overload_s, [rate] * SENDERS)
     _sum_up(outcome, reports)
     outcome.most_mib = watch.most
     outcome.back_s = recovery(server, outcome.idle_ms, patience_s)
+    outcome.peak_after = _closed(server, steady_s)
     return outcome
+
+
+def _closed(server: Server, seconds: float) -> float:
+    """Good calls a second when nobody asks before the last answer."""
+    (best,) = senders(server.grpc, "closed", seconds, [CLIENTS])
+    return float(best["counts"][GOOD] / best["seconds"])
 
 
 def _sum_up(outcome: Outcome, reports: Sequence[dict[str, Any]]) -> None:

@@ -1,0 +1,68 @@
+"""What it costs to refuse a call: most of what a server cannot do while it is asked for ten times as much."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from overload.load import SHED
+from overload.requests import mixture
+from overload.run import keep_apart, processes_of, senders
+from support.server import Server
+
+_RATE = 1000.0  # calls a second
+
+
+def refusal_ms(folder: Path, seconds: float) -> float:
+    """Processor time in which a server refuses one call of the mixture, its threads and the system's part included.
+
+    The server takes one call at once, and that one never ends. Gives NaN where the system does not tell.
+    """
+    folder.mkdir()
+    server = Server(folder, "--max-calls", "1")
+    try:
+        keep_apart(server)
+        with _taken(server):
+            before = _processor_s(server)
+            (report,) = senders(server.grpc, "open", seconds, [_RATE])
+            spent = _processor_s(server) - before
+    finally:
+        server.stop()
+    return spent / report["counts"].get(SHED, 0) * 1e3 if report["counts"].keys() == {SHED} else float("nan")
+
+
+@contextmanager
+def _taken(server: Server) -> Iterator[None]:
+    """The server's only place is taken, by a call whose request is yet to come."""
+    over, asked = threading.Event(), threading.Event()
+
+    def never() -> Iterator[bytes]:
+        asked.set()
+        over.wait()
+        yield from ()
+
+    with closing(grpc.insecure_channel(server.grpc)) as channel:
+        path = mixture(1)[0].path
+        grpc.channel_ready_future(channel).result(60)
+        begin: Any = channel.stream_unary(path)
+        call = begin.future(never(), metadata=(("authorization", "Key any"),))
+        asked.wait(60)
+        try:
+            yield
+        finally:
+            over.set()
+            call.cancel()
+
+
+def _processor_s(server: Server) -> float:
+    try:
+        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in processes_of(server)]
+    except OSError:
+        return float("nan")
+    return sum(int(one[11]) + int(one[12]) for one in stats) / os.sysconf("SC_CLK_TCK")
