@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from google.protobuf.internal import api_implementation
 from starlette.types import ASGIApp
 
-from postil import guards, logs, services
+from postil import descriptors, guards, logs, services
 from postil.access import DEFAULT_APP, DEFAULT_USER, Access, Credentials
 from postil.config import Address, Config, ConfigError
 from postil.core import concept_names, model_parts
@@ -102,6 +102,7 @@ class App:
         self._look: Callable[[Exception], BaseException] = lambda error: error
         self._forget_thumbnails: Callable[[], object] = lambda: None
         self._erase: Callable[[], object] = lambda: None
+        self._connections = descriptors.shares(descriptors.limit())
         self.metrics = Metrics()
         self._walked = {plan: self.metrics.walks.labels(plan.value) for plan in Plan}
 
@@ -120,7 +121,7 @@ class App:
         config, on_stop = self._config, self._closing.callback
         if api_implementation.Type() != "upb":
             raise ConfigError("protobuf runs without its native part, twenty times slower: reinstall protobuf")
-        store = SqliteStore(config.data_dir)
+        store = SqliteStore(config.data_dir, room=config.max_message_mb << 20)
         on_stop(store.close)
         self._explain, self._suspect, self._look = store.health.explain, store.health.suspect, store.health.look
         credentials, tls = guards.credentials(config, store), guards.certificates(config)
@@ -128,7 +129,7 @@ class App:
         decoders = self._own(self._decoders())
         pages = self._pages(store, decoders, credentials)
         whole = guards.hosts(site.build(gateway, pages, config.cors_origins), config, credentials)
-        http = HttpDoor(whole, tls.http() if tls else None)
+        http = HttpDoor(whole, tls.http() if tls else None, self._connections.http)
         on_stop(http.stop)
         http_at = Address(config.http.host, http.listen(config.http))
         index = _index(config.data_dir, store)
@@ -244,7 +245,9 @@ class App:
     def _limits(self) -> rpc.Limits:
         config = self._config
         room = config.max_inflight_mb << 20
-        return rpc.Limits(config.threads, config.max_calls, config.max_message_mb << 20, room, room // 4)
+        return rpc.Limits(
+            config.threads, config.max_calls, config.max_message_mb << 20, room, room // 4, self._connections.grpc
+        )
 
     def _note(self) -> Callable[[audited.Entry], object] | None:
         audit = guards.audit(self._config, self.metrics)

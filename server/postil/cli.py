@@ -19,7 +19,7 @@ except ModuleNotFoundError:
     sys.exit("postil: only the client is installed. For the server: pip install 'postil[server]'")
 
 import postil
-from postil import config, logs, memory
+from postil import config, descriptors, logs, memory
 from postil.commands import models_group, search_options
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -90,6 +90,7 @@ def serve(**given: Any) -> None:
     logs.configure(settings.log_level, settings.log_format)
     until = _Signals()
     memory.steady()
+    descriptors.raise_limit()
     app = _app(settings)
     try:
         where = app.start()

@@ -67,7 +67,7 @@ class Busy:
 class Http:
     """The HTTP door with one busy read and one quick write."""
 
-    def __init__(self, calls: int = 64) -> None:
+    def __init__(self, calls: int = 64, connections: int = 1024) -> None:
         self.busy = Busy()
         self.gateway = Gateway(METHODS, Limits(4, 1 << 20, 1 << 22, calls))
         handlers: dict[str, Handler] = {
@@ -79,7 +79,7 @@ class Http:
         async def nothing(*_: Any) -> None:
             raise AssertionError("a call went astray")
 
-        self.server = HttpDoor(site.build(self.gateway, nothing, ()))
+        self.server = HttpDoor(site.build(self.gateway, nothing, ()), connections=connections)
         self.port = self.server.listen(ANYWHERE)
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -94,8 +94,8 @@ class Http:
 
 
 @pytest.fixture
-def http() -> Iterator[Http]:
-    made = Http()
+def http(request: pytest.FixtureRequest) -> Iterator[Http]:
+    made = Http(**getattr(request, "param", {}))
     yield made
     made.busy.go.set()
     made.gateway.close()
@@ -131,8 +131,8 @@ def test_who_dawdles_over_the_headers_is_cut_off(http: Http, monkeypatch: pytest
     assert http.quick() == 200
 
 
-def test_idle_connections_make_room(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_CONNECTIONS", 40)
+@pytest.mark.parametrize("http", [{"connections": 40}], indirect=True)
+def test_idle_connections_make_room(http: Http) -> None:
     lines = [http.connect() for _ in range(300)]
     assert http.quick() == 200
     alive = 0
@@ -148,8 +148,8 @@ def test_idle_connections_make_room(http: Http, monkeypatch: pytest.MonkeyPatch)
     assert alive <= 40
 
 
-def test_a_connection_that_is_being_served_stays(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_CONNECTIONS", 5)
+@pytest.mark.parametrize("http", [{"connections": 5}], indirect=True)
+def test_a_connection_that_is_being_served_stays(http: Http) -> None:
     line = http.connect(b"GET /v2/inputs HTTP/1.1\r\nHost: a\r\n\r\n")
     assert http.busy.begun.acquire(timeout=PATIENCE_S)
     others = [http.connect() for _ in range(30)]

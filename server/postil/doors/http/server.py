@@ -22,7 +22,6 @@ _HEAD_BYTES = 64 * 1024
 
 
 _HEAD_S = 10.0  # for the request line and headers
-_CONNECTIONS = 1024
 _TURNS = itertools.count()
 _STUCK_S = 30.0  # without taking a byte of the answer
 _LYING = 64 * 1024  # bytes of an answer that are not worth counting
@@ -34,6 +33,7 @@ class _Protocol(HttpToolsProtocol):
     seconds that an answer may lie unread, and of connections. Where there are too many, the one that has waited for
     longest without a request goes, so that idle ones cannot shut others out."""
 
+    most = 1024  # connections
     _head = 0
     _in_head = True
     turn = 0  # counts connections and requests: the lower, the longer ago this one did anything
@@ -43,7 +43,7 @@ class _Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._expect_head()
-        if len(self.connections) > _CONNECTIONS:
+        if len(self.connections) > self.most:
             idle = [one for one in self.connections if isinstance(one, _Protocol) and one is not self and one.idle()]
             if idle:
                 min(idle, key=lambda one: one.turn).transport.abort()
@@ -130,9 +130,10 @@ class HttpDoor:
     Args:
         app: The application.
         tls: The context of its connections, None for plain text.
+        connections: At most. For a newer one, the one goes that has done nothing for longest.
     """
 
-    def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None = None, connections: int = 1024) -> None:
         config = uvicorn.Config(
             app,
             access_log=False,
@@ -142,7 +143,7 @@ class HttpDoor:
             server_header=False,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=2,
-            http=_Protocol,
+            http=type("_Bounded", (_Protocol,), {"most": connections}),
             ssl_context_factory=(lambda _config, _default: tls) if tls else None,
         )
         self._server = _Server(config)

@@ -47,6 +47,7 @@ class Limits:
     message_bytes: int  # one request or response
     growth_bytes: int = 1 << 30  # of the process while requests are being received
     unread_bytes: int = 1 << 28  # answers that their clients do not take
+    connections: int = 1024  # the next one is hung up on at once
 
 
 def handlers(servicers: Iterable[object], methods: Mapping[str, Method]) -> dict[str, Handler]:
@@ -163,6 +164,7 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.message_bytes),
         ("grpc.max_send_message_length", limits.message_bytes),
         ("grpc.max_concurrent_streams", limits.calls),
+        ("grpc.max_allowed_incoming_connections", limits.connections),
         ("grpc.per_message_decompression", 0),  # a hundred bytes may become a hundred thousand: they are weighed first
         ("grpc.compression_enabled_algorithms_bitset", _PLAIN | _GZIP),
         ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share the connections
