@@ -2,13 +2,12 @@
 
 make fuzz ARGS="--calls 100000 --pictures 100000 --histories 0"    a smaller one; nothing is written to docs/
 make fuzz ARGS="--seed 7"                                          the same calls and pictures again
+make fuzz ARGS="--calls 0 --pictures 0 --minutes 30"               histories alone, as many as there is time for
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,11 +16,11 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
-from fuzz import campaign, pictures
+from fuzz import campaign, history, pictures
 from fuzz.breeding import Herd
 from postil.media.pictures import FORMATS
 from support import trust
-from support.external import ROOT
+from support.server import Server
 
 CALLS, PICTURES, HISTORIES = 10_000_000, 10_000_000, 2000
 _ROUND = 20_000  # calls in one app
@@ -43,11 +42,9 @@ def main() -> int:
     lines, faults = calls(args.calls, args.seed, until)
     more, bad = broken_pictures(args.pictures, args.seed, until)
     lines, faults = lines + more, faults + bad
-    if args.histories and not faults:
-        histories(args.histories)
-        lines.append(
-            f"{args.histories:,} random histories of up to 40 calls, with restarts and kills: as the model says."
-        )
+    if not faults:
+        more, bad = histories(args.histories, until)
+        lines, faults = lines + more, faults + bad
     say(*lines, *faults)
     if not faults and (args.record or (args.calls, args.pictures, args.histories) == (CALLS, PICTURES, HISTORIES)):
         trust.record("fuzz", f'make fuzz ARGS="--seed {args.seed} --calls {args.calls}"', lines)
@@ -115,15 +112,22 @@ def broken_pictures(count: int, seed: int, until: float) -> tuple[list[str], lis
     return [said] if count else [], faults
 
 
-def histories(count: int) -> None:
-    """Runs the model check in a process of its own. Raises CalledProcessError."""
-    environment = {**os.environ, "POSTIL_HISTORIES": str(count)}
-    subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "tests/fuzz/test_history.py"],
-        cwd=ROOT,
-        env=environment,
-        check=True,
+def histories(count: int, until: float) -> tuple[list[str], list[str]]:
+    """(what was seen, what was wrong) of random histories beside the model."""
+    if not count:
+        return [], []
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder))
+        try:
+            seen, wrong = history.live(server, count, until, tell=say)
+        finally:
+            if server.process.poll() is None:
+                server.stop()
+    said = (
+        f"{seen['histories']:,} random histories of up to {history.STEPS} calls, {seen['calls']:,} calls in all, with "
+        f"{seen['restarts']:,} restarts and {seen['kills']:,} kills among them: as the model says."
     )
+    return [said] if seen and not wrong else [], [wrong] if wrong else []
 
 
 def say(*lines: str) -> None:

@@ -5,13 +5,26 @@ The model is a few dictionaries. Whatever a call answers must be what the model 
 
 from __future__ import annotations
 
+import itertools
+import time
+import traceback
 import uuid
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from postil.v1 import dataset_service_pb2 as datasets
 from postil.v1.annotation_pb2 import Annotation
@@ -39,6 +52,8 @@ from postil.v1.search_service_pb2 import PostInputsSearchesRequest
 from postil.v1.status_code_pb2 import StatusCode
 from support.server import OWN, VENDOR, Server
 
+STEPS = 40
+_PART = 25  # histories between looks at the clock
 INPUTS = [f"input {number}" for number in range(8)]
 ANNOTATIONS = ["first", "second"]
 CONCEPTS = ["cat", "dog", "tree"]
@@ -70,12 +85,14 @@ def concepts(said: dict[str, float]) -> list[Concept]:
 
 
 class History(RuleBasedStateMachine):
-    """One app's life. `server` is set by whoever runs it."""
+    """One app's life. `server` and `seen`, what was done so far, are set by whoever runs it."""
 
-    server: Server
+    server: ClassVar[Server]
+    seen: ClassVar[Counter[str]]
 
     def __init__(self) -> None:
         super().__init__()
+        self.seen["histories"] += 1
         self.app = UserAppIDSet(user_id="me", app_id=f"history-{uuid.uuid4().hex[:16]}")
         self.inputs: dict[str, Known] = {}
         self.datasets: dict[str, set[str]] = {}
@@ -83,6 +100,7 @@ class History(RuleBasedStateMachine):
 
     def call(self, rpc: str, request: Any) -> Any:
         request.user_app_id.CopyFrom(self.app)
+        self.seen["calls"] += 1
         return self.server.call(VENDOR if self.born % 2 else OWN, rpc, request, timeout=60)
 
     # writing
@@ -183,6 +201,7 @@ class History(RuleBasedStateMachine):
     def come_back(self, dice: int, kill: bool) -> None:
         if dice:  # starts take long beside everything else
             return
+        self.seen["kills" if kill else "restarts"] += 1
         if kill:
             self.server.kill9()
         else:
@@ -257,3 +276,48 @@ class History(RuleBasedStateMachine):
         answer = self.call("PostInputsSearches", request)
         assert answer.status.code == StatusCode.SUCCESS, answer.status
         return [hit.input.id for hit in answer.hits]
+
+
+def live(
+    running: Server,
+    count: int,
+    until: float = float("inf"),
+    *,
+    same: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[Counter[str], str]:
+    """Histories on a server, in parts, each with a seed of its own.
+
+    Args:
+        running: Where they happen; restarted and killed.
+        count: How many at most. A part that finds something goes on until it is as short as can be.
+        until: When to begin no further part, by the monotonic clock.
+        same: The same histories each time.
+        tell: Is told how far it is.
+
+    Returns:
+        (histories, calls, restarts and kills; what the model says otherwise, with the calls that lead there, or "").
+    """
+
+    class Bound(History):
+        server = running
+        seen: ClassVar[Counter[str]] = Counter()
+
+    for part in itertools.count():
+        left = count - part * _PART
+        if left <= 0 or time.monotonic() >= until:
+            return Bound.seen, ""
+        budget: Any = settings(
+            max_examples=min(left, _PART),
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize=same,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        )
+        try:
+            run_state_machine_as_test(Bound, settings=budget)
+        except Exception:  # noqa: BLE001 - whatever went wrong is the finding
+            return Bound.seen, traceback.format_exc()
+        tell(", ".join(f"{number:,} {what}" for what, number in Bound.seen.items()))
+    raise AssertionError
