@@ -154,6 +154,22 @@ class Line:
         raise grpc.RpcError
 
 
+def test_slow_requests_on_every_thread_are_waited_for(door: Door) -> None:
+    """Nobody else wants a thread. A line of an office may be slow for all who upload over it."""
+    body = PostConceptsRequest(concepts=[Concept(id="a")] * 3).SerializeToString()
+    rest = len(body[5:]).to_bytes(3, "big") + b"\0\x01"
+    with door.connect() as line:
+        streams = range(1, 2 * THREADS, 2)
+        for stream in streams:
+            line.sendall(begun(stream, WRITE, len(body), body[:5]))
+        until(lambda: door.room.running == THREADS)
+        time.sleep(receiving._SLOW_S + 3 * receiving._LOOK_S)  # the time after which they would have gone
+        assert door.room.running == THREADS
+        for stream in streams:
+            line.sendall(rest + stream.to_bytes(4, "big") + body[5:])
+        until(lambda: door.seen == [3] * THREADS)
+
+
 @pytest.mark.parametrize(("slow", "grown", "kept"), [(2, 0, 2), (8, 200, 1)], ids=["too many", "too large"])
 def test_the_oldest_unfinished_requests_make_room(
     monkeypatch: pytest.MonkeyPatch, slow: int, grown: int, kept: int
@@ -163,7 +179,7 @@ def test_the_oldest_unfinished_requests_make_room(
     monkeypatch.setattr(receiving, "_SLOW_S", 0.05)
     cancelled = list[int]()
     told = itertools.chain([1000], itertools.repeat(1000 + grown))  # at first, and from then on
-    receipts = Receipts(1000, slow, growth=100, resident=lambda: next(told))
+    receipts = Receipts(1000, slow, growth=100, wanted=lambda: True, resident=lambda: next(told))
     lines = [Line(cancelled, number) for number in range(6)]
     with ThreadPoolExecutor(6) as pool:
         waiting = [pool.submit(receipts.receive, iter(line), line, lambda _size: None) for line in lines]

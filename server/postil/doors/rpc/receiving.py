@@ -1,8 +1,8 @@
 """Receiving the request of a gRPC call, once the dispatcher wants it: it may come compressed, slowly, or never.
 
 A thread waits for it meanwhile. So that callers who never finish take neither all threads nor all memory, one thread
-looks after all that are being received, and hangs up on the oldest where they are too many, too large together, or too
-old.
+looks after all that are being received, and hangs up on the oldest where they are too many while others wait for a
+thread, too large together, or too old.
 """
 
 from __future__ import annotations
@@ -43,15 +43,24 @@ class Receipts:
 
     Args:
         largest: Bytes of one message.
-        slow: How many may take longer than a second at once.
+        slow: How many may take longer than a second at once while somebody else wants a thread.
         growth: Bytes by which the process may grow while some take longer.
+        wanted: Whether calls wait for a thread.
         resident: Bytes of memory that the process has.
     """
 
-    def __init__(self, largest: int, slow: int, growth: int, resident: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        largest: int,
+        slow: int,
+        growth: int,
+        wanted: Callable[[], bool],
+        resident: Callable[[], int] | None = None,
+    ) -> None:
         self._largest = largest
         self._slow = slow
         self._growth = growth
+        self._wanted = wanted
         self._resident = resident or _resident
         self._numbers = itertools.count()
         self._waiting: dict[int, tuple[float, Context]] = {}  # oldest first
@@ -112,7 +121,9 @@ class Receipts:
         now, resident = time.monotonic(), self._resident()
         ages = [(now - since, context) for since, context in list(self._waiting.values())]
         held_up = [context for age, context in ages if age > _LOOK_S / 2]
-        drop = max(sum(age > _SLOW_S for age, _ in ages) - self._slow, sum(age > _LONGEST_S for age, _ in ages), 0)
+        drop = sum(age > _LONGEST_S for age, _ in ages)
+        if self._wanted():
+            drop = max(drop, sum(age > _SLOW_S for age, _ in ages) - self._slow)
         if resident - small > self._growth:
             drop = max(drop, len(held_up) // 2)  # never the only one: it may need that much
         for context in held_up[:drop]:

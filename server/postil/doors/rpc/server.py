@@ -22,6 +22,7 @@ from postil.doors import sockets
 from postil.doors.rpc import reflection, vendor
 from postil.doors.rpc.dispatcher import Dispatcher, Handler, Reason, Refused
 from postil.doors.rpc.methods import Method
+from postil.doors.rpc.pool import Pool
 from postil.doors.rpc.receiving import Receipts
 from postil.doors.rpc.sending import Answers
 
@@ -105,9 +106,13 @@ class RpcDoor:
 
 def build(dispatcher: Dispatcher, methods: Mapping[str, Method], limits: Limits) -> RpcDoor:
     """Everything that answers on the gRPC port."""
-    pool = ThreadPoolExecutor(limits.threads, "rpc")
-    readers = ThreadPoolExecutor(limits.threads, "rpc-read")
-    receipts = Receipts(limits.message_bytes, max(1, limits.threads // 2), limits.growth_bytes)
+    pool, readers = Pool(limits.threads, "rpc"), Pool(limits.threads, "rpc-read")
+    receipts = Receipts(
+        limits.message_bytes,
+        max(1, limits.threads // 2),
+        limits.growth_bytes,
+        wanted=lambda: pool.waiting + readers.waiting > 0,
+    )
     answers = Answers(limits.unread_bytes)
     table: dict[str, Any] = {}
     for method in methods.values():
