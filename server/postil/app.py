@@ -200,7 +200,7 @@ class App:
             methods=methods.table(),
             delete_all=config.delete_all,
         )
-        limits = Limits(config.max_calls, config.max_inflight_mb << 20)
+        limits = Limits(config.max_calls, config.max_inflight_mb << 20, config.max_message_mb << 20)
         self._gauges(store, index, limits)
         # Beside the first calls, not before them: a server that was killed must answer again at once.
         begins = (processing, search_log, models.outputs, models.training, evaluating)

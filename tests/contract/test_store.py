@@ -197,8 +197,14 @@ def test_inputs_are_counted_by_status_and_pending_ones_found_oldest_first(store:
     fill.input(other, "d", status=IN_PROGRESS)
     fill.input(app, "e", status=FAILED)
     assert store.read().count_inputs(app) == {SUCCESS: 2, PENDING: 1, FAILED: 1}
-    assert [(row, record.id) for row, record in store.read().pending_inputs(10)] == [(app, "c"), (other, "d")]
-    assert len(store.read().pending_inputs(1)) == 1
+    queries = store.read()
+    c, d = (record.row for record in (*queries.inputs(app, ["c"]).values(), *queries.inputs(other, ["d"]).values()))
+    assert queries.pending_inputs(0, 10, 10) == {app: [c], other: [d]}
+    assert queries.pending_inputs(0, 1, 10) == {app: [c]}
+    assert list(queries.pending_inputs(app, 2, 10)) == [other, app]  # the turn goes round
+    first = fill.input(app, "b2", status=IN_PROGRESS)
+    assert queries.pending_inputs(other, 1, 1) == {app: [c]}
+    assert queries.pending_inputs(other, 1, 2) == {app: [c, first.row]}
 
 
 def test_updating_an_input(store: Store, fill: Filler) -> None:

@@ -25,15 +25,15 @@ OUTSIDER = Fetcher(timeout_s=2)  # nothing is allowed but what is public
 def dialled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Records every connection that is tried, and lets none out that does not go to loopback."""
     seen: list[tuple[str, int]] = []
-    connect = socket.create_connection
+    connect = socket.socket.connect_ex
 
-    def recording(address: tuple[str, int], *args: Any, **options: Any) -> socket.socket:
-        seen.append(address)
+    def recording(sock: socket.socket, address: tuple[str, int]) -> int:
+        seen.append(address[:2])
         if not ipaddress.ip_address(address[0]).is_loopback:
             raise ConnectionRefusedError("tests stay on this machine")
-        return connect(address, *args, **options)
+        return connect(sock, address)
 
-    monkeypatch.setattr(socket, "create_connection", recording)
+    monkeypatch.setattr(socket.socket, "connect_ex", recording)
     return seen
 
 

@@ -102,7 +102,7 @@ _READS: dict[str, Callable[[_World, Queries], object]] = {
     "list_inputs by id and status": lambda w, q: q.list_inputs(w.app, ["i7", "i8"], [SUCCESS], 0, 20),
     "list_inputs by rare status": lambda w, q: q.list_inputs(w.app, [], [PENDING], 0, 20),
     "stream by id": lambda w, q: q.stream_inputs(w.app, "i2000", by_id=True, descending=True, limit=20),
-    "pending": lambda _, q: q.pending_inputs(20),
+    "pending": lambda _, q: q.pending_inputs(0, 20, 20),
     "pending_of_job": lambda w, q: q.pending_of_job(w.app, "j"),
     "hosted": lambda _, q: q.hosted_inputs(0, 20),
     "blob_used": lambda w, q: q.blob_used("d" * 64, w.app),

@@ -111,8 +111,9 @@ class StoreLookup:
     def _verified(self, kind: str, wanted: Struct, rows: list[int]) -> list[int]:
         """Lists: two wanted facts of one element may lie in two elements, so the message decides."""
         found = []
-        for start in range(0, len(rows), _READ):
-            for row, record in self._queries.annotations_by_row(rows[start : start + _READ]).items():
+        at_once = max(1, min(_READ, self._queries.room >> 20))  # of 1 MiB at most
+        for start in range(0, len(rows), at_once):
+            for row, record in self._queries.annotations_by_row(rows[start : start + at_once]).items():
                 message = Annotation.FromString(record.message)
                 if contains_object(message.annotation_info if kind == INFO else message.data.metadata, wanted):
                     found.append(row)

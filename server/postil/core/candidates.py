@@ -18,8 +18,10 @@ from postil.core.hit_reader import HitReader, Scored
 from postil.core.query import Query
 from postil.core.targets import WIDE, Point
 from postil.index.base import Indexes, Metric, Neighbours, Plan, SpaceIndex
+from postil.store.base import TooMuch
 
 _GROWTH = 4
+_SHRINK = 8
 _READ = 512  # anchors or annotations read at a time
 
 
@@ -82,14 +84,21 @@ class Candidates:
         """Every annotation of every anchor."""
         anchors: list[int] = self._near.anchors.tolist()
         values: list[float] = self._near.scores.tolist()
-        for start in range(0, len(anchors), self._chunk):
-            part = anchors[start : start + self._chunk]
-            found = self._reader.of_anchors(part)
+        start = 0
+        while part := anchors[start : start + self._chunk]:
+            try:
+                found = self._reader.of_anchors(part)
+            except TooMuch:  # hits before the page are read to be passed over: fewer of them at a time
+                if self._chunk == 1:
+                    raise
+                self._chunk = max(1, self._chunk // _SHRINK)
+                continue
             yield [
                 Scored(score, hit)
-                for anchor, score in zip(part, values[start : start + self._chunk], strict=True)
+                for anchor, score in zip(part, values[start : start + len(part)], strict=True)
                 for hit in found.get(anchor, ())
             ]
+            start += len(part)
 
 
 def one_per_input(hits: Iterator[Scored]) -> Iterator[Scored]:

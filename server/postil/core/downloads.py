@@ -26,11 +26,12 @@ class Downloads:
         self._blobs = blobs
         self._own = hosting.url("")
 
-    def get(self, url: str, call: Call | None = None) -> bytes:
-        """The bytes; raises Failure when they cannot be had, and Gone when the call ends before they are there."""
+    def get(self, url: str, call: Call | None = None, wanted: Callable[[], bool] = lambda: True) -> bytes:
+        """The bytes; raises Failure when they cannot be had, and Gone when the call ends before they are there.
+        Without a call, `wanted` says whether they still matter; a fetch that does not fails."""
         if not url.startswith(self._own):
             if call is None:
-                return self._fetch(url, lambda: True)
+                return self._fetch(url, wanted)
             call.check()
             try:
                 return self._fetch(url, call.wanted)

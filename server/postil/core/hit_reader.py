@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from postil.core.hit_cache import HitCache
-from postil.core.hits import Framed, app_tail, frame
-from postil.store.base import AnnotationRecord, AppRecord, HitRecord, InputRecord, Queries
+from postil.core.hits import Framed, app_tail, frame, within
+from postil.store.base import AnnotationRecord, AppRecord, HitRecord, InputRecord, Queries, TooMuch
 
 
 class Scored(NamedTuple):
@@ -15,6 +15,10 @@ class Scored(NamedTuple):
 
     score: float
     hit: Framed
+
+
+def _itself(hit: Framed) -> Framed:
+    return hit
 
 
 class HitReader:
@@ -44,8 +48,11 @@ class HitReader:
             own: Those of them that are their own anchors, and so may be in the cache.
         """
         wanted = set(rows)
-        cached = (hit for shown in self.of_anchors(own).values() for hit in shown)
-        found = {hit.annotation: hit for hit in cached if hit.annotation in wanted}
+        try:
+            cached = self.of_anchors(own)
+        except TooMuch:  # of what else these anchors stand for: only what is wanted is read
+            cached = {}
+        found = {hit.annotation: hit for shown in cached.values() for hit in shown if hit.annotation in wanted}
         absent = [row for row in rows if row not in found]
         found.update((hit.annotation, hit) for hit in self.of_annotations(absent))
         return found
@@ -55,7 +62,9 @@ class HitReader:
         annotations = self._queries.annotations_by_row(rows)
         inputs = self._queries.inputs_by_row(list({annotation.input for annotation in annotations.values()}))
         found = [annotations[row] for row in rows if row in annotations]
-        return [self._frame(inputs[one.input], one) for one in found if one.input in inputs]
+        # Many annotations may be of one large input, which each hit repeats.
+        framed = (self._frame(inputs[one.input], one) for one in found if one.input in inputs)
+        return within(self._queries.room, framed, _itself)
 
     def _frame(self, of: InputRecord, annotation: AnnotationRecord) -> Framed:
         record = HitRecord(annotation.anchor, annotation.row, of.row, of.message, annotation.message)

@@ -6,17 +6,21 @@ Field numbers come from the descriptors; a test parses what is framed here and c
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
 from postil.core import statuses
 from postil.core.wire import framed, key, varint
-from postil.store.base import AppRecord, HitRecord
+from postil.store.base import AppRecord, HitRecord, TooMuch
 from postil.v1.search_pb2 import Hit, SearchDebug
 from postil.v1.search_service_pb2 import HitCount, MultiSearchResponse
 from postil.v1.status_code_pb2 import StatusCode
 from postil.v1.status_pb2 import Status
 
+T = TypeVar("T")
+
+_HIT_BITS = 21  # of 2 MiB, the most that a hit takes
 _RESPONSE = MultiSearchResponse.DESCRIPTOR
 _HIT = Hit.DESCRIPTOR
 _FIXED32 = 5  # wire type of a float
@@ -82,6 +86,22 @@ def noted(hit: Framed, learned: float) -> Framed:
 def _head(rest: bytes) -> bytes:
     """What precedes the score of a hit."""
     return _HITS_TAG + varint(len(_SCORE_TAG) + _SCORE.size + len(rest)) + _SCORE_TAG
+
+
+def within(room: int, hits: Iterable[T], framed: Callable[[T], Framed]) -> list[T]:
+    """All of them, taken a few at a time. Raises TooMuch when they hold more than `room` bytes."""
+    left, most = iter(hits), max(1, room >> _HIT_BITS)
+    found = list(islice(left, most))
+    if len(found) < most:  # they cannot be too much
+        return found
+    size, piece = 0, found
+    while piece:
+        size += sum([len(framed(one).rest) for one in piece])
+        if size > room:
+            raise TooMuch(len(found), room)
+        piece = list(islice(left, most))
+        found += piece
+    return found
 
 
 def response(

@@ -49,7 +49,7 @@ class Inputs:
     Args:
         store: Where they live.
         intake: Takes their media in.
-        wake: Tells the workers that inputs are pending.
+        wake: Tells the workers that inputs are pending, or are so no more.
         room: Waits until the index can take more, at most so many seconds.
         delete_all: One call may delete all inputs of an app.
     """
@@ -65,6 +65,7 @@ class Inputs:
     ) -> None:
         self._may_delete_all = delete_all
         self._store = store
+        self._wake = wake
         self._adding = Adding(store, intake, wake, room)
         self._patches = InputPatches(store)
 
@@ -142,6 +143,7 @@ class Inputs:
 
         while self._store.write(run):  # other writes pass in between
             pass
+        self._wake()
         return BaseResponse()
 
     def _delete(self, call: Call, input_ids: Sequence[str]) -> BaseResponse:
@@ -151,6 +153,7 @@ class Inputs:
                 tx.delete_inputs(call.app.row, rows)
 
         self._store.write(run)
+        self._wake()
         return BaseResponse()
 
     def list_jobs(self, call: Call, request: ListInputsAddJobsRequest) -> MultiInputsAddJobResponse:
@@ -177,6 +180,7 @@ class Inputs:
             tx.cancel_job(call.app.row, request.id)
 
         self._store.write(run)
+        self._wake()
         return self.get_job(call, GetInputsAddJobRequest(id=request.id))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from operator import attrgetter
 
 from postil.core import candidates, hits, ids, pages
 from postil.core.call import Call
@@ -35,6 +36,7 @@ from postil.v1.search_service_pb2 import PostAnnotationsSearchesRequest, PostInp
 
 MAX_SEARCHES = 128  # in one call
 
+_hit: Callable[[Scored], hits.Framed] = attrgetter("hit")
 _Unit = Callable[[Iterator[Scored]], Iterator[Scored]]
 
 
@@ -93,14 +95,17 @@ class Searches:
         page, sequence = pages.of_search(request.pagination), self._store.committed
         lessons = self._learning.begin(call.app, self._store.read())
         reader = HitReader(lessons.queries, self._cache, call.app)
-        found: list[Scored] = []
         told: list[SearchDebug] = []
-        for query in _queries(request):
-            call.check()
-            trace = Trace(self._observe)
-            found += self._page(call, reader, lessons, query, page, trace, by_input=by_input)
-            if query.debug:
-                told.append(trace.message())
+
+        def each() -> Iterator[Scored]:
+            for query in _queries(request):
+                call.check()
+                trace = Trace(self._observe)
+                yield from self._page(call, reader, lessons, query, page, trace, by_input=by_input)
+                if query.debug:
+                    told.append(trace.message())
+
+        found = hits.within(lessons.queries.room, each(), _hit)
         search_id = ids.new_id()
         lessons.remember(search_id)
         answer = hits.response(call.request_id, search_id, lessons.noted(found), told, self._indexes.lost(call.app.row))
@@ -161,7 +166,7 @@ class Searches:
         targets = [lessons.target(query, rank, self._target(call, queries, query, rank)) for rank in query.ranks]
         trace.note("query", len(targets))
         if query.rank is not None and not isinstance(query.rank.subject, ByConcept):
-            return self._nearest(reader, query, targets[0], page, trace, by_input=by_input)
+            return self._nearest(reader, query, targets[0], page, trace, queries.room, by_input=by_input)
         domain = self._engine.domain(call, queries, query, trace, by_input=by_input)
         ordered = self._engine.page(call.app.row, query, domain, targets, page, trace, by_input=by_input)
         rows = ordered.rows.tolist()
@@ -171,7 +176,15 @@ class Searches:
         return [Scored(score, shown[row]) for row, score in pairs if row in shown]
 
     def _nearest(
-        self, reader: HitReader, query: Query, target: Target, page: pages.Page, trace: Trace, *, by_input: bool
+        self,
+        reader: HitReader,
+        query: Query,
+        target: Target,
+        page: pages.Page,
+        trace: Trace,
+        room: int,
+        *,
+        by_input: bool,
     ) -> list[Scored]:
         """The short way of one rank over everything that labels have no say in."""
         unit: _Unit = candidates.one_per_input if by_input else iter
@@ -182,7 +195,8 @@ class Searches:
             return []
         while True:
             near = nearest(self._indexes, point, query, k, flip=target.flip, observe=trace.walked)
-            found = list(islice(unit(iter(Candidates(reader, near, chunk=wanted))), page.offset, wanted))
+            ordered = unit(iter(Candidates(reader, near, chunk=wanted)))
+            found = hits.within(room, islice(ordered, page.offset, wanted), _hit)
             trace.note("nearest", len(near.anchors))
             if len(found) == page.limit or near.complete:
                 return found

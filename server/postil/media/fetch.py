@@ -9,8 +9,11 @@ environment are not used: they would do the look-up themselves.
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
+import os
 import queue
+import selectors
 import socket
 import ssl
 import threading
@@ -31,6 +34,7 @@ MAX_URL = 8192  # characters
 _PORTS = frozenset({80, 443, 8080, 8443})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 64 * 1024
+_CONNECTING = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY})
 _LOOK_S = 0.25  # how often it is looked whether the fetch is still wanted
 _SAFE = "/?:@!$&'()*+,;=-._~%[]"  # what may stand in a path or query as it is
 
@@ -125,7 +129,7 @@ class Fetcher:
     def _resolve(self, target: _Target, budget: _Budget) -> list[str]:
         """The addresses of the host, each of them open."""
         try:
-            addresses = _look_up(target, budget.seconds())
+            addresses = _look_up(target, budget)
         except (OSError, UnicodeError) as error:
             if isinstance(error, TimeoutError):
                 raise
@@ -148,7 +152,7 @@ class Fetcher:
         for number, address in enumerate(addresses):
             try:
                 share = budget.seconds() / (len(addresses) - number)
-                return socket.create_connection((address, target.port), timeout=share)
+                return _dial(address, target.port, share, budget)
             except OSError as error:
                 last = error
         if time.monotonic() >= budget.deadline or isinstance(last, TimeoutError):
@@ -220,7 +224,30 @@ def _join(base: str, location: str) -> str:
         raise _invalid(f"{_shown(base)} redirects to something that is not a URL.") from error
 
 
-def _look_up(target: _Target, timeout: float) -> list[str]:
+def _dial(address: str, port: int, seconds: float, budget: _Budget) -> socket.socket:
+    """A connection. Looks meanwhile whether it is still wanted, as an address may be silent for all of the time."""
+    family, kind, proto, _, where = socket.getaddrinfo(
+        address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+    )[0]
+    sock, deadline = socket.socket(family, kind, proto), time.monotonic() + seconds
+    with contextlib.ExitStack() as failing, selectors.DefaultSelector() as selector:
+        failing.callback(sock.close)
+        sock.setblocking(False)
+        selector.register(sock, selectors.EVENT_WRITE)
+        code = sock.connect_ex(where)
+        while code in _CONNECTING:
+            left = min(budget.seconds(), deadline - time.monotonic())
+            if left <= 0:
+                raise TimeoutError
+            if selector.select(min(left, _LOOK_S)):
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        failing.pop_all()
+    return sock
+
+
+def _look_up(target: _Target, budget: _Budget) -> list[str]:
     """The addresses of a host in the resolver's order, each once. The system's resolver cannot be interrupted, so it
     works on a thread that is left behind when time is up."""
     answer: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
@@ -233,10 +260,10 @@ def _look_up(target: _Target, timeout: float) -> list[str]:
             answer.put(error)
 
     threading.Thread(target=ask, name="fetch-look-up", daemon=True).start()
-    try:
-        result = answer.get(timeout=timeout)
-    except queue.Empty:
-        raise TimeoutError from None
+    while True:
+        with contextlib.suppress(queue.Empty):
+            result = answer.get(timeout=min(budget.seconds(), _LOOK_S))
+            break
     if isinstance(result, Exception):
         raise result
     return result

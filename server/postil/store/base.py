@@ -24,7 +24,7 @@ from postil.store.datasets import (
     Part,
 )
 from postil.store.evaluations import EvaluationQueries, EvaluationRecord, EvaluationWrites
-from postil.store.faults import Corrupt, Duplicate, Missing, StoreClosed, TooOld, WriteFailed
+from postil.store.faults import Corrupt, Duplicate, Missing, Paged, StoreClosed, TooMuch, TooOld, WriteFailed
 from postil.store.feedback import (
     FOREVER_US,
     Evidence,
@@ -123,6 +123,7 @@ __all__ = [
     "Store",
     "StoreClosed",
     "StoredHeads",
+    "TooMuch",
     "TooOld",
     "Transaction",
     "Vectors",
@@ -141,6 +142,7 @@ class Queries(
     DatasetQueries,
     EvaluationQueries,
     SpaceQueries,
+    Paged,
     Protocol,
 ):
     """Reads. Each sees everything committed before it began. `offset`/`limit` are counts of rows."""
@@ -183,8 +185,8 @@ class Queries(
         """status -> number of inputs."""
         ...
 
-    def pending_inputs(self, limit: int) -> list[tuple[int, InputRecord]]:
-        """(app row, input) of every app still to be processed (30001, 30003), oldest first."""
+    def pending_inputs(self, after_app: int, apps: int, limit: int) -> dict[int, list[int]]:
+        """app row -> its inputs still to be processed (30001, 30003), oldest first; of the next apps that have any."""
         ...
 
     def hosted_inputs(self, after_row: int, limit: int) -> list[InputRecord]:
@@ -232,7 +234,6 @@ class Queries(
         """Those of them that nothing keeps."""
         ...
 
-    # hits
     def hits(self, anchors: Sequence[int]) -> list[HitRecord]:
         """Every annotation whose anchor is among these rows, with its input; ordered by (anchor, annotation row)."""
         ...

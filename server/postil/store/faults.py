@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 
 class Duplicate(Exception):
     """An id that is taken. `args[0]` is the id."""
@@ -21,6 +23,17 @@ class StoreClosed(Exception):
 
 class Corrupt(Exception):
     """A row that fails its checksum. `args[0]` says which."""
+
+
+class TooMuch(Exception):
+    """What was asked for holds more bytes than one answer may. `args`: how many things were read, and that bound."""
+
+
+class Paged(Protocol):
+    """Reads that fill pages (lists, and what a search shows) raise TooMuch rather than hold more than `room` bytes of
+    messages. Those inside an op or a snapshot have room for anything: nobody answers with them."""
+
+    room: int
 
 
 class TooOld(Exception):

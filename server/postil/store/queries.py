@@ -24,7 +24,7 @@ from postil.store.queries_models import ModelRows
 from postil.store.queries_predictions import PredictionRows
 from postil.store.queries_vectors import VectorQueries
 from postil.store.queries_vocabulary import VocabularyRows
-from postil.store.sql import connect
+from postil.store.sql import ANY_SIZE, connect
 
 
 class SqliteQueries(
@@ -44,9 +44,10 @@ class SqliteQueries(
 ):
     """`base.Queries` over one connection. Used by one thread at a time."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, room: int = ANY_SIZE) -> None:
         self._connection = connection
         self._dims = {}
+        self.room = room
 
     def setting(self, name: str) -> str | None:
         row = self._connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
@@ -66,10 +67,14 @@ class SqliteQueries(
 
 
 class Readers:
-    """One read-only connection per thread that reads; closed when its thread ends, or all together."""
+    """One read-only connection per thread that reads; closed when its thread ends, or all together.
 
-    def __init__(self, path: Path) -> None:
+    `room`: bytes that one page may hold. A snapshot, which is for work of the server's own, has no such bound.
+    """
+
+    def __init__(self, path: Path, room: int) -> None:
         self._path = path
+        self._room = room
         self._local = threading.local()
         self._gate = threading.Lock()
         self._open: weakref.WeakSet[SqliteQueries] = weakref.WeakSet()
@@ -89,7 +94,7 @@ class Readers:
             if self._closed:
                 raise StoreClosed("The store is closed.")
             connection = connect(self._path, writer=False)
-            reader = SqliteQueries(connection)
+            reader = SqliteQueries(connection, self._room)
             # The thread's end drops the reader, and so closes the connection.
             weakref.finalize(reader, connection.close)
             self._open.add(reader)

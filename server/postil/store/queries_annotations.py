@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from postil.store.base import AnnotationListing, AnnotationRecord, HitRecord
-from postil.store.sql import CHUNK, as_json, distinct_ints, padded, select_in, spelled
+from postil.store.sql import as_json, cursors_in, distinct_ints, page, select_in
 
 ANNOTATION_COLUMNS = AnnotationRecord._fields[:-1]
 _COLUMNS = ", ".join(f"a.{name}" for name in ANNOTATION_COLUMNS)
@@ -17,7 +17,8 @@ _PREDICTED = (
     "a.row, a.id, a.input, a.anchor, a.message, 24150, 0, 0, 0, '', a.model_version_id, '', '',"
     " a.created_us, a.modified_us"
 )
-_CREATED_COLUMN, _ID_COLUMN = (1 + ANNOTATION_COLUMNS.index(name) for name in ("created_us", "id"))
+_MESSAGE = (ANNOTATION_COLUMNS.index("message"),)
+_HIT_MESSAGES = (HitRecord._fields.index("input_message"), HitRecord._fields.index("annotation_message"))
 _SUCCESS = 24150  # StatusCode.ANNOTATION_SUCCESS
 
 # The IN list is walked in ascending order and the index on anchor ends in the row: nothing is sorted.
@@ -41,6 +42,7 @@ class AnnotationQueries:
     """Mixed into `SqliteQueries`."""
 
     _connection: sqlite3.Connection
+    room: int
 
     def annotation(self, app: int, input_id: str, annotation_id: str) -> AnnotationRecord | None:
         return self.annotations(app, [(input_id, annotation_id)]).get((input_id, annotation_id))
@@ -62,9 +64,8 @@ class AnnotationQueries:
         ).fetchall()
 
     def annotations_by_row(self, rows: Sequence[int]) -> dict[int, AnnotationRecord]:
-        found = select_in(
-            self._connection, f"SELECT {_COLUMNS} FROM annotations a WHERE a.row IN ({{}})", distinct_ints(rows)
-        )
+        template = f"SELECT {_COLUMNS} FROM annotations a WHERE a.row IN ({{}})"
+        found = page(self.room, _MESSAGE, cursors_in(self._connection, template, distinct_ints(rows)))
         return {row[0]: annotation(row) for row in found}
 
     def annotations_of_inputs(self, inputs: Sequence[int]) -> list[AnnotationRecord]:
@@ -87,10 +88,11 @@ class AnnotationQueries:
             return self._list_all(app, listing, offset, limit)
         where, bound = _conditions(app, listing)
         rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM annotations a WHERE {where} ORDER BY a.created_us, a.id LIMIT ? OFFSET ?",
+            f"SELECT {_COLUMNS} FROM (SELECT a.row AS r FROM annotations a WHERE {where}"
+            " ORDER BY a.created_us, a.id LIMIT ? OFFSET ?) CROSS JOIN annotations a ON a.row = r",
             (*bound, limit, offset),
         )
-        return [annotation(row) for row in rows]
+        return [annotation(row) for row in page(self.room, _MESSAGE, (rows,))]
 
     def _list_all(self, app: int, listing: AnnotationListing, offset: int, limit: int) -> list[AnnotationRecord]:
         """With what models said by themselves, in one order."""
@@ -98,12 +100,16 @@ class AnnotationQueries:
         theirs, terms = ["+a.app = ?" if listing.input_ids else "a.app = ?"], [app]
         _authored(theirs, terms, app, listing, (("model_version_id", listing.model_version_ids),))
         rows = self._connection.execute(
-            f"SELECT {_COLUMNS}, 0 FROM annotations a WHERE {where}"
-            f" UNION ALL SELECT {_PREDICTED}, 1 FROM model_annotations a WHERE {' AND '.join(theirs)}"
-            f" ORDER BY {_CREATED_COLUMN}, {_ID_COLUMN} LIMIT ? OFFSET ?",
+            f"SELECT a.created_us, a.id, a.row, 0 FROM annotations a WHERE {where}"
+            " UNION ALL SELECT a.created_us, a.id, a.row, 1 FROM model_annotations a"
+            f" WHERE {' AND '.join(theirs)} ORDER BY 1, 2 LIMIT ? OFFSET ?",
             (*bound, *terms, limit, offset),
         )
-        return [predicted(row) if row[15] else annotation(row) for row in rows]
+        listed = [row for _, _, row, _ in rows]  # no row is that of an annotation and of a model's alike
+        template = f"SELECT {_PREDICTED} FROM model_annotations a WHERE a.row IN ({{}})"
+        by_models = page(self.room, _MESSAGE, cursors_in(self._connection, template, listed))
+        found = {row[0]: predicted(row) for row in by_models} | self.annotations_by_row(listed)
+        return [found[row] for row in listed if row in found]
 
     def annotation_workers(self, app: int, trusted_only: bool) -> list[tuple[str, str, str]]:
         """Of the annotations that listings show: blank ones have no author worth naming."""
@@ -120,10 +126,8 @@ class AnnotationQueries:
         wanted = distinct_ints(anchors)
         if not wanted:
             return []
-        if len(wanted) > CHUNK:
-            return list(map(HitRecord._make, select_in(self._connection, _HITS, wanted)))
-        values = padded(wanted)
-        return list(map(HitRecord._make, self._connection.execute(spelled(_HITS, len(values)), values)))
+        found = page(self.room, _HIT_MESSAGES, cursors_in(self._connection, _HITS, wanted))
+        return list(map(HitRecord._make, found))
 
 
 def _conditions(app: int, listing: AnnotationListing) -> tuple[str, list[Any]]:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from postil.store.base import ConceptRecord, ConceptTally
-from postil.store.sql import select_in
+from postil.store.sql import page, select_in
 from postil.store.vocabulary import Rename
 
 CONCEPT = "row, id, name, message"
@@ -16,6 +16,7 @@ class ConceptQueries:
     """Mixed into `SqliteQueries`."""
 
     _connection: sqlite3.Connection
+    room: int
 
     def concept(self, app: int, concept_id: str) -> ConceptRecord | None:
         row = self._connection.execute(
@@ -44,7 +45,7 @@ class ConceptQueries:
             " ORDER BY row LIMIT ?3 OFFSET ?4",
             (app, folded, limit, offset),
         )
-        return [ConceptRecord._make(row) for row in rows]
+        return [ConceptRecord._make(row) for row in page(self.room, (3,), (rows,))]
 
     def search_concepts(self, app: int, pattern: str, offset: int, limit: int) -> list[ConceptRecord]:
         rows = self._connection.execute(
@@ -52,18 +53,18 @@ class ConceptQueries:
             " ORDER BY name, id LIMIT ? OFFSET ?",
             (app, like_pattern(pattern), limit, offset),
         )
-        return [ConceptRecord._make(row) for row in rows]
+        return [ConceptRecord._make(row) for row in page(self.room, (3,), (rows,))]
 
     def tally_concepts(self, app: int, offset: int, limit: int) -> list[ConceptTally]:
-        page = self.list_concepts(app, "", offset, limit)
+        concepts = self.list_concepts(app, "", offset, limit)
         counts = select_in(
             self._connection,
             "SELECT l.concept, i.status, sum(l.value > 0), sum(l.value <= 0) FROM labels l"
             " JOIN annotations a ON a.row = l.annotation JOIN inputs i ON i.row = a.input"
             " WHERE l.concept IN ({}) GROUP BY l.concept, i.status",
-            [concept.row for concept in page],
+            [concept.row for concept in concepts],
         )
-        tallies = {concept.row: ConceptTally(concept, {}, {}) for concept in page}
+        tallies = {concept.row: ConceptTally(concept, {}, {}) for concept in concepts}
         for concept, status, positives, negatives in counts:
             if positives:
                 tallies[concept].positives[status] = positives

@@ -11,9 +11,11 @@ import numpy as np
 from postil.store.base import Missing
 from postil.store.datasets import DatasetRecord, DatasetVersionRecord, Member
 from postil.store.records import Rows
-from postil.store.sql import distinct_ints, select_in
+from postil.store.sql import distinct_ints, listed, page, select_in
 
 DATASET = "row, id, edition, message"
+_PAGE = listed(DATASET, "datasets")
+_VERSIONS = listed("row, id, message", "dataset_versions")
 _MEMBER = (
     "SELECT inputs.row, dataset_inputs.added_us, inputs.message FROM dataset_inputs"
     " CROSS JOIN inputs ON inputs.row = dataset_inputs.input WHERE dataset_inputs.dataset = ?"
@@ -24,6 +26,7 @@ class DatasetRows:
     """Mixed into `SqliteQueries`."""
 
     _connection: sqlite3.Connection
+    room: int
 
     def dataset(self, app: int, dataset_id: str) -> DatasetRecord | None:
         return self.datasets(app, [dataset_id]).get(dataset_id)
@@ -36,15 +39,15 @@ class DatasetRows:
 
     def list_datasets(self, app: int, offset: int, limit: int) -> list[DatasetRecord]:
         rows = self._connection.execute(
-            f"SELECT {DATASET} FROM datasets WHERE app = ? ORDER BY row DESC LIMIT ? OFFSET ?", (app, limit, offset)
+            _PAGE.format("WHERE app = ? ORDER BY row DESC LIMIT ? OFFSET ?"), (app, limit, offset)
         )
-        return [DatasetRecord._make(row) for row in rows]
+        return [DatasetRecord._make(row) for row in page(self.room, (3,), (rows,))]
 
     def members(self, dataset: int, offset: int, limit: int) -> list[Member]:
         rows = self._connection.execute(
             f"{_MEMBER} ORDER BY dataset_inputs.input LIMIT ? OFFSET ?", (dataset, limit, offset)
         )
-        return [Member._make(row) for row in rows]
+        return [Member._make(row) for row in page(self.room, (2,), (rows,))]
 
     def members_among(self, dataset: int, inputs: Sequence[int]) -> dict[int, Member]:
         rows = select_in(self._connection, f"{_MEMBER} AND dataset_inputs.input IN ({{}})", inputs, (dataset,))
@@ -76,10 +79,9 @@ class DatasetRows:
 
     def dataset_versions(self, dataset: int, offset: int, limit: int) -> list[DatasetVersionRecord]:
         rows = self._connection.execute(
-            "SELECT row, id, message FROM dataset_versions WHERE dataset = ? ORDER BY row DESC LIMIT ? OFFSET ?",
-            (dataset, limit, offset),
+            _VERSIONS.format("WHERE dataset = ? ORDER BY row DESC LIMIT ? OFFSET ?"), (dataset, limit, offset)
         )
-        return [DatasetVersionRecord._make(row) for row in rows]
+        return [DatasetVersionRecord._make(row) for row in page(self.room, (2,), (rows,))]
 
     def version_sizes(self, version: int) -> list[int]:
         rows = self._connection.execute(

@@ -7,14 +7,17 @@ import zlib
 
 from postil.store.base import Corrupt
 from postil.store.evaluations import EvaluationRecord
+from postil.store.sql import listed, page
 
 _COLUMNS = "row, app, version, id, status, message"
+_PAGE = listed(_COLUMNS, "evaluations")
 
 
 class EvaluationRows:
     """Mixed into `SqliteQueries`."""
 
     _connection: sqlite3.Connection
+    room: int
 
     def evaluation(self, version: int, evaluation_id: str) -> EvaluationRecord | None:
         row = self._connection.execute(
@@ -28,10 +31,9 @@ class EvaluationRows:
 
     def evaluations(self, version: int, offset: int, limit: int) -> list[EvaluationRecord]:
         rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM evaluations WHERE version = ? ORDER BY row DESC LIMIT ? OFFSET ?",
-            (version, limit, offset),
+            _PAGE.format("WHERE version = ? ORDER BY row DESC LIMIT ? OFFSET ?"), (version, limit, offset)
         )
-        return [EvaluationRecord._make(row) for row in rows]
+        return [EvaluationRecord._make(row) for row in page(self.room, (5,), (rows,))]
 
     def evaluation_details(self, row: int) -> bytes:
         found = self._connection.execute("SELECT details, crc FROM evaluations WHERE row = ?", (row,)).fetchone()

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from postil.store.feedback import Evidence, EvidenceRecord, FeedbackListing, FeedbackMark, FeedbackRecord
-from postil.store.sql import select_in
+from postil.store.sql import listed, page, select_in
 
 FEEDBACK = (
     "id, event, subject, model_id, model_version_id, input_id, end_user, session, matched, position, annotations,"
     " time_us, message"
 )
+_PAGE = listed(f"row, {FEEDBACK}", "feedback")
 EVIDENCE = "space, key, query, chosen, passed"
 _NO_MARK = FeedbackMark(0, 0)
 
@@ -23,6 +24,7 @@ class FeedbackRows:
     """Mixed into `SqliteQueries`."""
 
     _connection: sqlite3.Connection
+    room: int
 
     def feedback_mark(self, app: int) -> FeedbackMark:
         row = self._connection.execute("SELECT last, erased FROM feedback_marks WHERE app = ?", (app,)).fetchone()
@@ -31,10 +33,9 @@ class FeedbackRows:
     def list_feedback(self, app: int, listing: FeedbackListing, offset: int, limit: int) -> list[FeedbackRecord]:
         conditions, values = _conditions(listing)
         rows = self._connection.execute(
-            f"SELECT row, {FEEDBACK} FROM feedback WHERE app = ?{conditions} ORDER BY row LIMIT ? OFFSET ?",
-            (app, *values, limit, offset),
+            _PAGE.format(f"WHERE app = ?{conditions} ORDER BY row LIMIT ? OFFSET ?"), (app, *values, limit, offset)
         )
-        return [_record(row) for row in rows]
+        return [_record(row) for row in page(self.room, (13,), (rows,))]
 
     def feedback(self, app: int, ids: Sequence[str]) -> list[FeedbackRecord]:
         rows = select_in(

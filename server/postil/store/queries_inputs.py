@@ -7,17 +7,31 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from postil.store.base import AppRecord, InputRecord, JobRecord
-from postil.store.sql import as_json, distinct_ints, select_in
+from postil.store.sql import as_json, cursors_in, distinct_ints, listed, page, select_in
 
 INPUT = "row, id, status, anchor, message, created_us, modified_us"
+_MESSAGE = (4,)
+_PAGE = listed(INPUT, "inputs")
 _APP = "row, user_id, id, message"
 _JOB = "id, pending, in_progress, success, failed, cancelled, created_us, modified_us"
+# Each app and each of its two states of waiting are looked up in the index on (app, status, created_us).
+_WAITING_WHERE = (
+    " AND user_id <> '' AND (EXISTS (SELECT 1 FROM inputs WHERE app = apps.row AND status = 30001)"
+    " OR EXISTS (SELECT 1 FROM inputs WHERE app = apps.row AND status = 30003)) ORDER BY row LIMIT ?2"
+)
+_WAITING = "SELECT row FROM apps WHERE row > ?1" + _WAITING_WHERE
+_WAITING_UP_TO = "SELECT row FROM apps WHERE row <= ?1" + _WAITING_WHERE
+_OLDEST = (
+    "SELECT created_us, row FROM inputs WHERE app = ?1 AND status = 30001"
+    " UNION ALL SELECT created_us, row FROM inputs WHERE app = ?1 AND status = 30003 ORDER BY 1, 2 LIMIT ?2"
+)
 
 
 class InputQueries:
     """Mixed into `SqliteQueries`."""
 
     _connection: sqlite3.Connection
+    room: int
 
     def app(self, user_id: str, app_id: str) -> AppRecord | None:
         row = self._connection.execute(
@@ -29,7 +43,7 @@ class InputQueries:
         rows = self._connection.execute(
             f"SELECT {_APP} FROM apps WHERE user_id = ? ORDER BY row LIMIT ? OFFSET ?", (user_id, limit, offset)
         )
-        return [AppRecord._make(row) for row in rows]
+        return [AppRecord._make(row) for row in page(self.room, (3,), (rows,))]
 
     def erasing_apps(self) -> list[int]:
         # Nobody's name is empty: a deleted app is found by none of the reads above.
@@ -48,7 +62,8 @@ class InputQueries:
         return {row[1]: InputRecord._make(row) for row in rows}
 
     def inputs_by_row(self, rows: Sequence[int]) -> dict[int, InputRecord]:
-        found = select_in(self._connection, f"SELECT {INPUT} FROM inputs WHERE row IN ({{}})", distinct_ints(rows))
+        template = f"SELECT {INPUT} FROM inputs WHERE row IN ({{}})"
+        found = page(self.room, _MESSAGE, cursors_in(self._connection, template, distinct_ints(rows)))
         return {row[0]: InputRecord._make(row) for row in found}
 
     def anchors_by_url(self, app: int, url: str) -> list[int]:
@@ -84,10 +99,9 @@ class InputQueries:
             where += " AND +status IN (SELECT value FROM json_each(?))"
             bound.append(as_json(map(int, statuses)))
         rows = self._connection.execute(
-            f"SELECT {INPUT} FROM inputs WHERE {where} ORDER BY {order} DESC, id LIMIT ? OFFSET ?",
-            (*bound, limit, offset),
+            _PAGE.format(f"WHERE {where} ORDER BY {order} DESC, id LIMIT ? OFFSET ?"), (*bound, limit, offset)
         )
-        return [InputRecord._make(row) for row in rows]
+        return [InputRecord._make(row) for row in page(self.room, _MESSAGE, (rows,))]
 
     def stream_inputs(self, app: int, last_id: str, *, by_id: bool, descending: bool, limit: int) -> list[InputRecord]:
         columns = ("id",) if by_id else ("created_us", "id")
@@ -100,22 +114,19 @@ class InputQueries:
             where += f" AND ({key}) {beyond} (SELECT {key} FROM inputs WHERE app = ? AND id = ?)"
             params = (app, app, last_id, limit)
         order = ", ".join(f"{column} {direction}" for column in columns)
-        rows = self._connection.execute(f"SELECT {INPUT} FROM inputs WHERE {where} ORDER BY {order} LIMIT ?", params)
-        return [InputRecord._make(row) for row in rows]
+        rows = self._connection.execute(_PAGE.format(f"WHERE {where} ORDER BY {order} LIMIT ?"), params)
+        return [InputRecord._make(row) for row in page(self.room, _MESSAGE, (rows,))]
 
     def count_inputs(self, app: int) -> dict[int, int]:
         return dict(
             self._connection.execute("SELECT status, count(*) FROM inputs WHERE app = ? GROUP BY status", (app,))
         )
 
-    def pending_inputs(self, limit: int) -> list[tuple[int, InputRecord]]:
-        # The words of the partial index, so that it is used.
-        rows = self._connection.execute(
-            f"SELECT app, {INPUT} FROM inputs i WHERE status IN (30001, 30003)"
-            " AND (SELECT user_id FROM apps a WHERE a.row = i.app) <> '' ORDER BY created_us, row LIMIT ?",
-            (limit,),
-        )
-        return [(row[0], InputRecord._make(row[1:])) for row in rows]
+    def pending_inputs(self, after_app: int, apps: int, limit: int) -> dict[int, list[int]]:
+        waiting = self._connection.execute(_WAITING, (after_app, apps)).fetchall()
+        if len(waiting) < apps:
+            waiting += self._connection.execute(_WAITING_UP_TO, (after_app, apps - len(waiting))).fetchall()
+        return {app: [row for _, row in self._connection.execute(_OLDEST, (app, limit))] for (app,) in waiting}
 
     def hosted_inputs(self, after_row: int, limit: int) -> list[InputRecord]:
         rows = self._connection.execute(

@@ -7,9 +7,10 @@ import struct
 from collections.abc import Sequence
 
 from postil.store.kept import KeptHit, KeptSearch, NamedRecord
-from postil.store.sql import select_in
+from postil.store.sql import listed, page, select_in
 
 NAMED = "row, kind, id, detail, message"
+_PAGE = listed(NAMED, "named")
 SEARCH = "app, id, time_us, sequence, endpoint, request, page, per_page, end_user, hits"
 HIT = struct.Struct("<IIf")  # annotation, input, score
 
@@ -18,6 +19,7 @@ class KeptRows:
     """Mixed into `SqliteQueries`."""
 
     _connection: sqlite3.Connection
+    room: int
 
     def named(self, app: int, kind: str, thing_id: str) -> NamedRecord | None:
         return self.named_many(app, kind, [thing_id]).get(thing_id)
@@ -30,10 +32,9 @@ class KeptRows:
 
     def list_named(self, app: int, kind: str, offset: int, limit: int) -> list[NamedRecord]:
         rows = self._connection.execute(
-            f"SELECT {NAMED} FROM named WHERE app = ? AND kind = ? ORDER BY row LIMIT ? OFFSET ?",
-            (app, kind, limit, offset),
+            _PAGE.format("WHERE app = ? AND kind = ? ORDER BY row LIMIT ? OFFSET ?"), (app, kind, limit, offset)
         )
-        return [NamedRecord._make(row) for row in rows]
+        return [NamedRecord._make(row) for row in page(self.room, (4,), (rows,))]
 
     def kept_search(self, app: int, search_id: str) -> KeptSearch | None:
         row = self._connection.execute(

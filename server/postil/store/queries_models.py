@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from postil.store.base import Corrupt
 from postil.store.models import Examples, LabelColumns, ModelRecord, StoredHeads, VersionRecord
+from postil.store.sql import page
 
 MODEL = "row, app, id, message"
 VERSION = "row, app, model, id, status, message"
@@ -21,6 +22,7 @@ class ModelRows:
     """Mixed into `SqliteQueries`."""
 
     _connection: sqlite3.Connection
+    room: int
 
     def model(self, app: int, model_id: str) -> ModelRecord | None:
         row = self._connection.execute(
@@ -34,7 +36,7 @@ class ModelRows:
 
     def models(self, app: int) -> list[ModelRecord]:
         rows = self._connection.execute(f"SELECT {MODEL} FROM models WHERE app = ? ORDER BY row", (app,))
-        return [ModelRecord._make(row) for row in rows]
+        return [ModelRecord._make(row) for row in page(self.room, (3,), (rows,))]
 
     def version(self, app: int, version_id: str) -> VersionRecord | None:
         row = self._connection.execute(
@@ -50,7 +52,7 @@ class ModelRows:
         rows = self._connection.execute(
             f"SELECT {VERSION} FROM model_versions WHERE model = ? ORDER BY row DESC", (model,)
         )
-        return [VersionRecord._make(row) for row in rows]
+        return [VersionRecord._make(row) for row in page(self.room, (5,), (rows,))]
 
     def waiting_versions(self, app: int | None, limit: int) -> list[VersionRecord]:
         rows = self._connection.execute(

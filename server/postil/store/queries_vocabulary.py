@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from postil.store.queries_concepts import like_pattern
 from postil.store.records import ConceptRecord
-from postil.store.sql import as_json, distinct_ints, select_in
+from postil.store.sql import as_json, distinct_ints, page, select_in
 from postil.store.vocabulary import ConceptName, RelationRecord
 
 CONCEPT = "c.row, c.id, c.name, c.message"
@@ -19,6 +19,7 @@ class VocabularyRows:
     """Mixed into `SqliteQueries`."""
 
     _connection: sqlite3.Connection
+    room: int
 
     def concepts_by_row(self, rows: Sequence[int]) -> dict[int, ConceptRecord]:
         found = select_in(
@@ -88,7 +89,7 @@ class VocabularyRows:
             " AND (?3 = '' OR graph = ?3) ORDER BY row LIMIT ?4 OFFSET ?5",
             (app, predicate, graph, limit, offset),
         )
-        return [RelationRecord._make(row) for row in rows]
+        return [RelationRecord._make(row) for row in page(self.room, (6,), (rows,))]
 
     def relations_of(
         self, app: int, concept: int, roles: Iterable[tuple[str, bool]], graph: str, offset: int, limit: int
@@ -105,7 +106,7 @@ class VocabularyRows:
             " AND (?5 = '' OR graph = ?5) ORDER BY row LIMIT ?6 OFFSET ?7",
             (app, concept, as_subject, as_object, graph, limit, offset),
         )
-        return [RelationRecord._make(row) for row in rows]
+        return [RelationRecord._make(row) for row in page(self.room, (6,), (rows,))]
 
     def hyponyms(self, app: int, concepts: Sequence[int], limit: int) -> list[int]:
         """UNION drops what was reached before, so that cycles end."""

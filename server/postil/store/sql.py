@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -15,12 +16,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from postil.store.faults import TooMuch
+
 CHUNK = 1024  # values per IN list; a power of two, far below SQLite's limit of 32,766 parameters
 INSERT_SIZES = (64, 16, 4, 1)  # rows per INSERT: few distinct statements, all of them kept prepared
 PAGE_BYTES = 8192  # three vectors of 512 numbers a page where 4096 holds one, and half of it empty
 WRITER_CACHE_KIB = 65_536  # keeps the random pages of the id indexes in memory: 1.5 times the load rate
 READER_CACHE_KIB = 16_384
+ANY_SIZE = sys.maxsize  # of a page: room for anything
 LOG_BYTES = 64 << 20  # what one large op has grown the write-ahead log to is given back down to this
+_PIECE_BITS = 23  # of a page's bytes, shifted away: so many rows of 1 MiB are an eighth of it
 BUSY_MS = 5_000  # only another program on the same file can make us wait
 
 
@@ -70,8 +75,47 @@ def select_in(
 ) -> list[tuple[Any, ...]]:
     """All rows of a SELECT whose `{}` takes the values; `before` binds the parameters that precede them."""
     rows: list[tuple[Any, ...]] = []
+    for cursor in cursors_in(connection, template, values, before):
+        rows += cursor.fetchall()
+    return rows
+
+
+def cursors_in(
+    connection: sqlite3.Connection, template: str, values: Sequence[Any], before: tuple[Any, ...] = ()
+) -> Iterator[sqlite3.Cursor]:
+    """The same as one cursor after the other, for `page`."""
     for chunk in chunks(values):
-        rows += connection.execute(spelled(template, len(chunk)), (*before, *chunk)).fetchall()
+        yield connection.execute(spelled(template, len(chunk)), (*before, *chunk))
+
+
+def listed(columns: str, table: str) -> str:
+    """A SELECT of a page; `{}` takes WHERE, ORDER BY and LIMIT. The order is made of row numbers alone, where a plain
+    SELECT would sort the messages too: SQLite reads them behind it, row by row, as CROSS JOIN has it."""
+    return f"SELECT {columns} FROM (SELECT row AS r FROM {table} {{}}) CROSS JOIN {table} ON row = r"
+
+
+def page(room: int, columns: Sequence[int], cursors: Iterable[sqlite3.Cursor]) -> list[tuple[Any, ...]]:
+    """All rows, read a few at a time, so that what is too much for one answer is never held.
+
+    Args:
+        room: Bytes that their messages may hold together.
+        columns: Where in a row the messages are, each of 1 MiB at most.
+        cursors: Not read from yet.
+
+    Raises:
+        TooMuch: They hold more.
+    """
+    rows: list[tuple[Any, ...]] = []
+    size, most = 0, max(1, min(room >> _PIECE_BITS, CHUNK))
+    for cursor in cursors:
+        while piece := cursor.fetchmany(most):
+            rows += piece
+            if len(rows) >= most:  # fewer cannot be too much
+                size += sum([len(row[column]) for row in piece for column in columns])
+                if size > room:
+                    raise TooMuch(len(rows), room)
+            if len(piece) < most:
+                break
     return rows
 
 

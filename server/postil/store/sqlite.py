@@ -21,6 +21,7 @@ from postil.store.layout import BLOBS, DATABASE, keep_private, refuse_unfinished
 from postil.store.lock import PATIENCE_S, DirectoryLock
 from postil.store.migrations import migrate, migrations
 from postil.store.queries import Readers
+from postil.store.sql import ANY_SIZE
 from postil.store.stamp import FileStamp
 from postil.store.transaction import SqliteTransaction
 from postil.store.writer import KEEP_CHANGES, GroupWriter
@@ -36,6 +37,7 @@ class SqliteStore:
     Args:
         data_dir: The directory. One store at a time has it open.
         keep_changes: How many sequence numbers the feed keeps; a consumer further behind rebuilds from rows.
+        room: Bytes of messages that one page of a list or a search may hold.
 
     Raises:
         DirectoryInUse: Another process has it open.
@@ -45,7 +47,7 @@ class SqliteStore:
         Unfinished: A restore into it broke off.
     """
 
-    def __init__(self, data_dir: Path, *, keep_changes: int = KEEP_CHANGES) -> None:
+    def __init__(self, data_dir: Path, *, keep_changes: int = KEEP_CHANGES, room: int = ANY_SIZE) -> None:
         make_directory(data_dir)
         self._lock = DirectoryLock(data_dir, PATIENCE_S)
         self._path = path = data_dir / DATABASE
@@ -57,7 +59,7 @@ class SqliteStore:
             make_directory(data_dir / BLOBS)
             self.blobs = FileBlobs(data_dir / BLOBS)
             self.key_stamp = FileStamp(data_dir)
-            self._readers = Readers(path)
+            self._readers = Readers(path, room)
             self._identity = self._readers.get().identity()
             self._writer = GroupWriter(path, self.health, keep_changes)
         except BaseException as error:  # noqa: BLE001 - raised again, in words that help

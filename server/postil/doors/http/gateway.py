@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from postil import errors, logs
 from postil.core import statuses
+from postil.core.trouble import too_much
 from postil.doors.http import encodings, json_out, json_text, old_clients, queries
 from postil.doors.http.bindings import Match, Routes
 from postil.doors.http.bodies import Bodies, Gone
@@ -48,7 +49,7 @@ class Limits(NamedTuple):
     """What the gateway takes in."""
 
     threads: int  # calls that write, worked on at once
-    body_bytes: int  # one request
+    body_bytes: int  # one request, or one answer
     bodies_bytes: int  # all requests that are being received or worked on
     calls: int = 512  # accepted at once, waiting ones included
 
@@ -74,7 +75,7 @@ class Gateway:
         self._routes = Routes(methods)
         self._origins = frozenset(origins)
         self._bodies = Bodies(limits.body_bytes, limits.bodies_bytes)
-        self._printer = StoredPrinter(_REMEMBERED)
+        self._printer = StoredPrinter(_REMEMBERED, limits.body_bytes)
         self._plain = json_out.Printer()
         self._reader = Reader()
         self._writing = Workers[Reply](limits.threads, "http")
@@ -171,7 +172,7 @@ class Gateway:
             answered = self._call(
                 method.name, request, metadata, active=active, peer=partial(_peer, scope), size=len(body)
             )
-            answer = self._printer.read(method.response, answered)
+            return self._reply(self._printer.read(method.response, answered), headers)
         except Failure as failure:
             return self._refusal(failure, headers)
         except Refused as refused:
@@ -179,7 +180,6 @@ class Gateway:
         except Exception:  # the last line of defence: one call fails, the server goes on
             log.exception("unexpected", path=match.binding.path)
             return self._refusal(Failure(StatusCode.INTERNAL_SERVER_ISSUE, _UNEXPECTED), headers)
-        return self._reply(answer, headers)
 
     def _request(self, match: Match, query: bytes, body: bytes, encoding: str, hold: Hold) -> Any:
         """The request message: query first, then body, then path, each overriding what came before."""
@@ -200,11 +200,14 @@ class Gateway:
         return message
 
     def _reply(self, answer: Any, headers: Mapping[str, str]) -> Reply:
+        """Raises Failure when the JSON would have more bytes than an answer may."""
         status = answer.status.http_status_code or statuses.http_status(answer.status.code)
         tree = self._printer.value(answer)
         if old_clients.is_old(headers.get("x-clarifai-client", "")):
             old_clients.complete(tree)
         text = json_out.dumps(tree)
+        if len(text) > self._printer.room:
+            raise too_much(self._printer.room)
         small = encodings.shrink(text, headers.get("accept-encoding", ""))
         if small is None:
             return Reply(status, text, (_JSON,))

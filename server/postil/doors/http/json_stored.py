@@ -9,6 +9,8 @@ declared as `bytes`; on the wire both look the same (https://protobuf.dev/progra
 
 from __future__ import annotations
 
+import operator
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +23,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from postil.core.trouble import too_much
 from postil.doors.http.json_out import Convert, Printer, dumps
 from postil.doors.rpc.methods import FILES
 from postil.v1.annotation_pb2 import Annotation
@@ -34,6 +37,7 @@ _SCORE_BYTE = bytes([_SCORE.number << 3 | 5])  # what stands before a 32-bit flo
 _SCORE_END = 5  # where the score's bytes end in a hit that begins with it
 _BEGIN = b'[{"score":'
 _COST = 4  # bytes kept for each byte of a message: itself and its JSON, which is about three times as long
+_MOST = 256  # times the bytes of a message: more than its JSON can have
 _LARGEST = 64 * 1024  # bytes of a message worth remembering
 
 
@@ -110,10 +114,12 @@ class StoredPrinter(Printer):
 
     Args:
         capacity: Bytes to remember pieces in, for each type of stored message.
+        room: Bytes of JSON that one response may have.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, room: int = sys.maxsize) -> None:
         super().__init__()
+        self.room = room
         plain = Printer()
         self._pieces = {
             name: Remembered(partial(_text, kind, plain), capacity)
@@ -140,9 +146,25 @@ class StoredPrinter(Printer):
             self._hold(one.nested_types)
 
     def _field(self, field: FieldDescriptor) -> Convert | None:
-        if field.is_repeated and self._opaque.get(field.full_name) == _HIT:
+        kept = self._opaque.get(field.full_name) if field.is_repeated else None
+        if kept == _HIT:
             return self._hits
+        if kept is not None:
+            text = self._pieces[kept].text
+            return lambda messages: [orjson.Fragment(piece) for piece in self._texts(messages, text)]
         return super()._field(field)
+
+    def _texts(self, messages: Sequence[bytes], text: Callable[[bytes], bytes]) -> list[bytes]:
+        """The JSON of each. Raises Failure as soon as they are too much for one response."""
+        if _MOST * sum(map(len, messages)) <= self.room:
+            return [text(message) for message in messages]
+        size, texts = 0, []
+        for message in messages:
+            texts.append(text(message))
+            size += len(texts[-1])
+            if size > self.room:
+                raise too_much(self.room, f"The first {len(texts):,} of {len(messages):,} items, in JSON,")
+        return texts
 
     def _hits(self, hits: Sequence[bytes]) -> Any:
         """A list of hits, put together from what is remembered of each and its score."""
@@ -155,7 +177,8 @@ class StoredPrinter(Printer):
             return [self.value(self._classes[_HIT].FromString(hit)) for hit in hits]
         scores = dumps(numbers)[1:-1].split(b",")
         rest = self._pieces[_HIT].text
-        texts = [score + rest(hit[_SCORE_END:]) for score, hit in zip(scores, hits, strict=True)]
+        known = self._texts([hit[_SCORE_END:] for hit in hits], rest)
+        texts = map(operator.add, scores, known)
         return orjson.Fragment(_BEGIN + (b"}," + _BEGIN[1:]).join(texts) + b"}]")
 
     def _rest_of_hit(self, message: bytes) -> bytes:

@@ -20,7 +20,7 @@ from postil.access import SESSION_HEADER, Access, Place, Shown
 from postil.core import scopes, statuses
 from postil.core.call import Call
 from postil.core.callers import ANYBODY, Caller
-from postil.core.trouble import failure_of
+from postil.core.trouble import failure_of, too_much
 from postil.doors.http import old_clients
 from postil.doors.rpc import audited, weights
 from postil.doors.rpc.limits import Limits, Rates
@@ -49,6 +49,7 @@ _BUSY = "The server is working on as much as it can. Try again in a moment."
 _FULL = "The server holds as many requests as it can. Try again in a moment, or send fewer items at once."
 _TOO_LATE = "The call was over, or its deadline past, before it was begun."
 _STARTING = "The server is starting and still reads its index. Try again soon."
+_ANSWER, _DONE = "The answer", "What was asked for is done, but the answer"
 _NOWHERE = Place("", None)
 
 log = logs.get(__name__)
@@ -243,11 +244,9 @@ class Dispatcher:
             message = _message(route, request, held)
             place = self._place(route, message, caller)
             call = Call(request_id, place.user_id, place.app, place.public, deadline, active, caller)
-            answer = route.handler(call, message)
-            if isinstance(answer, bytes):
-                code, body = int(StatusCode.SUCCESS), answer
-            else:
-                code, body = _finish(answer, request_id)
+            code, body = _finish(route.handler(call, message), request_id)
+            if len(body) > self._limits.answer:
+                code, body = _failed(route, request_id, _too_large(route, self._limits.answer))
         except Refused:
             raise
         except DecodeError as error:
@@ -344,7 +343,9 @@ def _record(route: _Route, request_id: str, code: int, took: float) -> None:
 
 
 def _finish(answer: Any, request_id: str) -> tuple[int, bytes]:
-    """Fills in what the servicer left open in `status`; its code and the message as bytes."""
+    """Fills in what the servicer left open in `status`; its code and the message as bytes. Bytes are final."""
+    if isinstance(answer, bytes):
+        return int(StatusCode.SUCCESS), answer
     if not answer.HasField("status"):
         answer.status.CopyFrom(_OK)
     answer.status.req_id = request_id
@@ -355,6 +356,10 @@ def _failed(route: _Route, request_id: str, status: Status) -> tuple[int, bytes]
     """An empty response of the RPC's own kind that carries the status."""
     status.req_id = request_id
     return status.code, route.method.response(status=status).SerializeToString()
+
+
+def _too_large(route: _Route, most: int) -> Status:
+    return statuses.of_failure(too_much(most, _ANSWER if route.method.reads else _DONE))
 
 
 def _undecodable(route: _Route, error: DecodeError) -> Status:

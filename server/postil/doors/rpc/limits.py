@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -46,9 +47,11 @@ class Limits:
         calls: Most calls at once.
         size: Most request bytes at once. A single request is admitted whatever its size when no other holds any:
             the listener bounds that.
+        answer: Most bytes of one answer.
     """
 
-    def __init__(self, calls: int, size: int) -> None:
+    def __init__(self, calls: int, size: int, answer: int = sys.maxsize) -> None:
+        self.answer = answer
         self._calls = calls
         self._size = size
         self._lock = threading.Lock()
