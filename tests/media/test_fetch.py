@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import select
 import shutil
 import socket
 import time
@@ -274,3 +275,20 @@ def test_a_plain_server_does_not_speak_https() -> None:
     with serving(reply(b"x")) as server, pytest.raises(errors.Failure) as caught:
         fetcher(timeout_s=1).fetch(f"https://127.0.0.1:{server.port}/")
     assert caught.value.code in {StatusCode.INPUT_DOWNLOAD_FAILED, StatusCode.INPUT_CONNECTION_FAILED}
+
+
+def test_an_address_that_is_silent_is_let_go_of_when_nobody_waits() -> None:
+    """A queue of connections that is full: what comes on top is not even refused."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        where, waiting = listener.getsockname(), []
+        while not waiting or select.select([], waiting[-1:], [], 0.5)[1]:
+            waiting.append(socket.socket())
+            waiting[-1].setblocking(False)
+            waiting[-1].connect_ex(where)
+        looks = iter([True] * 5)
+        with pytest.raises(errors.Failure) as caught:
+            fetcher(timeout_s=3600).fetch(f"http://127.0.0.1:{where[1]}/", lambda: next(looks, False))
+        for one in waiting:
+            one.close()
+    assert caught.value.code == StatusCode.INPUT_CONNECTION_FAILED
+    assert next(looks, None) is None
