@@ -28,7 +28,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test exactness crash powerloss powercuts damage overload soak fuzz fuzz-pictures trust verify fix protos bench bench-million bench-models bench-peers clean install \
+.PHONY: help run demo test exactness crash powerloss powercuts damage overload soak fuzz fuzz-pictures fuzz-openapi trust verify fix protos bench bench-million bench-models bench-peers clean install \
         verify-ruff verify-mypy verify-protos verify-docs verify-shell fix-ruff fix-protos fix-docs grpcurl published-clients
 
 help: ## list the targets
@@ -76,6 +76,9 @@ damage: $(STAMP)-test ## damage 10,000 index files and 1,000 database pages, and
 fuzz-pictures: $(STAMP)-fuzz ## broken pictures chosen by coverage, until stopped (ARGS="-max_total_time=600")
 	@mkdir -p $(CACHE)/pictures
 	PYTHONPATH=tests $(BIN)/python -m fuzz.guided $(ARGS) $(CACHE)/pictures
+
+fuzz-openapi: $(STAMP)-test $(SCHEMATHESIS)/.stamp ## what the OpenAPI document says, kept and broken, in every operation (ARGS="--examples 5 --depth 2")
+	PYTHONPATH=tests $(BIN)/python -m fuzz.openapi $(ARGS)
 
 trust: ## the long forms of what should lose data or bring a server down, hours; writes docs/trust.md
 	@for run in $(LONG_RUNS); do $(MAKE) $$run ARGS= || exit 1; done
