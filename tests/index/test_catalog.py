@@ -35,7 +35,8 @@ def test_sets_and_arrays_say_the_same(size: int) -> None:
 
 def test_postings_find_what_was_added_last() -> None:
     random = np.random.default_rng(1)
-    postings, epochs = Postings(), np.zeros(5000, np.uint32)
+    epochs = np.zeros(5000, np.uint32)
+    postings = Postings(lambda pairs: epochs[pairs.rows] == pairs.epochs)
     truth: dict[int, set[int]] = {}
     for _ in range(400):
         rows = random.choice(5000, 40, replace=False).astype(np.uint32)
@@ -47,9 +48,15 @@ def test_postings_find_what_was_added_last() -> None:
         for token, row in zip(tokens.tolist(), rows.tolist(), strict=True):
             truth.setdefault(token, set()).add(row)
         postings.add(tokens, rows, epochs[rows])
-    assert len(postings) == 16_000
-    for token in range(31):
-        assert postings.find(token, epochs).tolist() == sorted(truth.get(token, ()))
+
+    def agree() -> bool:
+        return all(postings.find(token).tolist() == sorted(truth.get(token, ())) for token in range(31))
+
+    assert len(postings) < 16_000  # some went when runs were merged
+    assert agree()
+    postings.purge()
+    assert len(postings) < 5000 / 0.7
+    assert agree()
 
 
 def struct(**values: Any) -> Struct:
@@ -193,6 +200,7 @@ def test_a_checkpoint_in_doubt_is_not_used(tmp_path: Path) -> None:
         {"applied": 1 << 40},
         {"sets": 7},
         {"columns": [1 << 40] * 11},
+        {"directories": [[1, 1 << 20], [1, 32]]},
     ):
         changed = json.dumps({**json.loads(head), **fault}).encode() + b"\n" + body[:-32]
         path.write_bytes(changed + hashlib.sha256(changed).digest())

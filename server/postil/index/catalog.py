@@ -6,8 +6,8 @@ input-level annotations (*levels*), so that where every annotation is input-leve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,12 @@ from pyroaring import BitMap
 
 from postil.index.columns import Columns
 from postil.index.marks import GEO, LEVEL, OWN, Mark, Said, absent, id_number, of_input, present, said
-from postil.index.postings import Postings
+from postil.index.postings import Postings, Run
 from postil.index.rowsets import Rows, bitmap, mask_of, rows_of
 from postil.store.base import AnnotationFact, Facts
 
 _FEW = 64  # so many look-ups cost less than a pass over the app
+_DENSE = 4  # an app with this part of all rows reads the whole column
 _EARTH_KM = 6371.0088  # mean radius (IUGG)
 
 
@@ -44,8 +45,8 @@ class AppCatalog:
         self._columns = columns
         self.all = BitMap()
         self._marks: dict[Mark, BitMap] = {}
-        self._tokens = Postings()
-        self._members = Postings()  # level -> the other annotations of its input
+        self._tokens = Postings(self._says)
+        self._members = Postings(self._belongs)  # level -> the other annotations of its input
         self.revectored = 0  # the newest change that replaced or took away vectors of annotations that stay
 
     # writing
@@ -53,14 +54,14 @@ class AppCatalog:
     def put(self, facts: Facts) -> None:
         """Takes annotations and inputs as they are now."""
         columns = self._columns
-        rows = [fact.record.row for fact in facts.annotations] + [fact.anchor for fact in facts.inputs]
-        columns.reserve(max(rows, default=0), max((fact.row for fact in facts.inputs), default=0))
+        anchors = [fact.anchor for fact in facts.inputs]
+        columns.reserve([fact.record.row for fact in facts.annotations] + anchors, [fact.row for fact in facts.inputs])
         renewed: list[int] = []
         for fact in facts.inputs:
-            columns.levels_by_input[fact.row] = fact.anchor
-            kind = columns.interned(of_input(fact.status, fact.message))
-            if columns.input_kinds[fact.anchor] != kind:
-                columns.input_kinds[fact.anchor] = kind
+            columns.put_level(fact.row, fact.anchor)
+            kind, place = columns.interned(of_input(fact.status, fact.message)), columns.place(fact.anchor)
+            if columns.input_kinds[place] != kind:
+                columns.input_kinds[place] = kind
                 renewed.append(fact.anchor)
         entries = [self._entry(fact) for fact in facts.annotations]
         taken = {entry.fact.record.row for entry in entries}
@@ -69,9 +70,9 @@ class AppCatalog:
 
     def _entry(self, fact: AnnotationFact) -> _Entry:
         columns, record = self._columns, fact.record
-        level = record.row if record.input_level else int(columns.levels_by_input[record.input])
+        level = record.row if record.input_level else columns.level_of_input(record.input)
         what = said(record)
-        kind = columns.interned(what.marks + columns.members(int(columns.input_kinds[level])))
+        kind = columns.interned(what.marks + columns.members(int(columns.input_kinds[columns.place(level)])))
         labels = tuple(present(c) if value > 0.0 else absent(c) for c, value in sorted(fact.labels))
         return _Entry(fact, level, what, kind, columns.interned(labels))
 
@@ -84,23 +85,25 @@ class AppCatalog:
         owners: list[int] = []
         for fact, level, what, kind, labels in entries:
             record = fact.record
-            row = record.row
+            row, place = record.row, columns.place(record.row)
             groups.setdefault(kind, []).append(row)
             groups.setdefault(labels, []).append(row)
-            columns.set(row, level, kind, labels, record.created_us, record.modified_us)
-            columns.ids[row] = id_number(record.id)
-            columns.epochs[row] += 1
+            columns.levels[place], columns.kinds[place], columns.labels[place] = level, kind, labels
+            columns.created[place], columns.modified[place] = record.created_us, record.modified_us
+            columns.ids[place] = id_number(record.id)
+            columns.epochs[place] += 1
             tokens += what.tokens
             owners += [row] * len(what.tokens)
             if what.place is not None:
-                columns.latitudes[row], columns.longitudes[row] = what.place
+                columns.latitudes[place], columns.longitudes[place] = what.place
         for group, rows in groups.items():
             self._mark(columns.members(group), rows)
         self._join([entry for entry in entries if entry.fact.record.row not in self.all])
+        columns.born(len(entries) - len(old))
         self.all.update([entry.fact.record.row for entry in entries])
         if owners:
             rows32 = np.array(owners, np.uint32)
-            self._tokens.add(np.array(tokens, np.uint64), rows32, columns.epochs[rows32])
+            self._tokens.add(np.array(tokens, np.uint64), rows32, columns.epochs[columns.at(rows32)])
 
     def _join(self, entries: list[_Entry]) -> None:
         """Notes new annotations under their inputs."""
@@ -117,10 +120,10 @@ class AppCatalog:
             else:
                 found.update(rows)
 
-    def _unmark(self, rows: Iterable[int]) -> None:
+    def _unmark(self, rows: Sequence[int]) -> None:
         columns = self._columns
-        for row in rows:
-            for group in (int(columns.kinds[row]), int(columns.labels[row])):
+        for place, row in zip(columns.at(np.array(rows, np.int64)).tolist(), rows, strict=True):
+            for group in (int(columns.kinds[place]), int(columns.labels[place])):
                 for mark in columns.members(group):
                     self._marks[mark].discard(row)
 
@@ -131,19 +134,38 @@ class AppCatalog:
             for row in (level, *self.members(level).tolist()):
                 if row in taken or row not in self.all:
                     continue
-                before = columns.members(int(columns.kinds[row]))
+                place = columns.place(row)
+                before = columns.members(int(columns.kinds[place]))
                 kept = tuple(mark for mark in before if mark[0] not in {"medium", "input_status"})
-                after = kept + columns.members(int(columns.input_kinds[level]))
+                after = kept + columns.members(int(columns.input_kinds[columns.place(level)]))
                 for mark in before:
                     self._marks[mark].discard(row)
                 self._mark(after, [row])
-                columns.kinds[row] = columns.interned(after)
+                columns.kinds[place] = columns.interned(after)
 
     def remove(self, rows: Rows) -> None:
         """Forgets annotations; those that are not here are passed over."""
         mine = [row for row in rows.tolist() if row in self.all]
         self._unmark(mine)
+        self._columns.forget(mine)
         self.all.difference_update(BitMap(mine))
+
+    def tidy(self) -> None:
+        """Lets go of what only annotations that are gone have said."""
+        self._marks = {mark: found for mark, found in self._marks.items() if found}
+        self._tokens.purge()
+        self._members.purge()
+
+    def _says(self, pairs: Run) -> NDArray[np.bool_]:
+        """Which tokens are still said by their annotations."""
+        places = self._columns.at(pairs.rows)
+        found: NDArray[np.bool_] = self._columns.epochs[places] == pairs.epochs
+        found &= self._columns.kinds[places] > 0
+        return found
+
+    def _belongs(self, pairs: Run) -> NDArray[np.bool_]:
+        """Which members are still there."""
+        return self._columns.alive(pairs.rows)
 
     # keeping, see `checkpoint.py`
 
@@ -152,10 +174,11 @@ class AppCatalog:
         return self.all, self._marks, self._tokens, self._members
 
     def restore(
-        self, every: BitMap, sets: dict[Mark, BitMap], tokens: Postings, members: Postings, revectored: int
+        self, every: BitMap, sets: dict[Mark, BitMap], tokens: list[Run], members: list[Run], revectored: int
     ) -> None:
         """Puts back what `parts` gave."""
-        self.all, self._marks, self._tokens, self._members = every, sets, tokens, members
+        self.all, self._marks = every, sets
+        self._tokens, self._members = Postings(self._says, tokens), Postings(self._belongs, members)
         self.revectored = revectored
 
     # reading; what is returned is the caller's, except where it says so
@@ -172,12 +195,12 @@ class AppCatalog:
 
     def with_token(self, number: int) -> BitMap:
         """The annotations whose JSON has a token."""
-        return bitmap(self._tokens.find(number, self._columns.epochs)) & self.all
+        return bitmap(self._tokens.find(number))
 
     def with_id(self, annotation_id: str) -> BitMap:
         """The annotations of that id (ids are unique within an input)."""
-        rows = rows_of(self.all)
-        return bitmap(rows[self._columns.ids[rows] == np.uint64(id_number(annotation_id))])
+        wanted = np.uint64(id_number(annotation_id))
+        return self._where(self._columns.ids, lambda ids: ids == wanted)
 
     def of_levels(self, levels: BitMap) -> BitMap:
         """All annotations of these inputs."""
@@ -188,11 +211,11 @@ class AppCatalog:
         if not others:
             return levels & self.all
         rows = rows_of(others)
-        wanted = mask_of(levels, self._columns.size)
-        return (levels & self.all) | bitmap(rows[wanted[self._columns.levels[rows]]])
+        wanted = mask_of(levels, self._columns.end)
+        return (levels & self.all) | bitmap(rows[wanted[self._levels_at(rows)]])
 
     def members(self, level: int) -> NDArray[np.uint32]:
-        """The other annotations of a level's input, ascending; some may be gone."""
+        """The other annotations of a level's input, ascending."""
         return self._members.find(level)
 
     def levels_of(self, rows: BitMap) -> BitMap:
@@ -201,7 +224,7 @@ class AppCatalog:
             return rows
         levels = rows & self.marked(LEVEL)
         others = rows_of(rows - levels)
-        return levels | bitmap(np.unique(self._columns.levels[others])) if len(others) else levels
+        return levels | bitmap(np.unique(self._levels_at(others))) if len(others) else levels
 
     def anchors_of(self, rows: BitMap) -> BitMap:
         """The anchors whose vectors stand for these annotations."""
@@ -209,11 +232,14 @@ class AppCatalog:
             return rows
         own = rows & self.marked(OWN)
         others = rows_of(rows - own)
-        return own | bitmap(np.unique(self._columns.levels[others])) if len(others) else own
+        return own | bitmap(np.unique(self._levels_at(others))) if len(others) else own
 
     def level_of(self, rows: Rows) -> Rows:
         """int64 [n]: the level of each annotation."""
-        return self._columns.levels[rows].astype(np.int64)
+        return self._levels_at(rows).astype(np.int64)
+
+    def _levels_at(self, rows: Rows) -> NDArray[np.uint32]:
+        return self._columns.levels[self._columns.at(rows)]
 
     @property
     def plain(self) -> bool:
@@ -238,7 +264,7 @@ class AppCatalog:
         elif others:
             candidates = rows_of(others)
             order = np.argsort(anchors)
-            levels = self._columns.levels[candidates].astype(np.int64)
+            levels = self.level_of(candidates)
             place = np.minimum(np.searchsorted(anchors[order], levels), len(anchors) - 1)
             hit = anchors[order][place] == levels
             rows.append(candidates[hit])
@@ -247,25 +273,35 @@ class AppCatalog:
 
     def created_by(self, time_us: int) -> BitMap:
         """The annotations that were there at a time, inclusive."""
-        rows = rows_of(self.all)
-        return bitmap(rows[self._columns.created[rows] <= time_us])
+        return self._where(self._columns.created, lambda times: times <= time_us)
 
     def modified_between(self, start_us: int | None, end_us: int | None) -> BitMap:
         """The annotations last changed in a range of times, both ends inclusive."""
+
+        def inside(times: NDArray[np.int64]) -> NDArray[np.bool_]:
+            keep = np.ones(len(times), np.bool_)
+            if start_us is not None:
+                keep &= times >= start_us
+            if end_us is not None:
+                keep &= times <= end_us
+            return keep
+
+        return self._where(self._columns.modified, inside)
+
+    def _where(self, column: NDArray[Any], test: Callable[[NDArray[Any]], NDArray[np.bool_]]) -> BitMap:
+        """The annotations whose item of a column passes. A column that is mostly ours is read as it lies."""
+        columns = self._columns
+        if _DENSE * len(self.all) > columns.size:
+            return bitmap(columns.rows_where(test(columns.scanned(column)))) & self.all
         rows = rows_of(self.all)
-        times = self._columns.modified[rows]
-        keep = np.ones(len(rows), np.bool_)
-        if start_us is not None:
-            keep &= times >= start_us
-        if end_us is not None:
-            keep &= times <= end_us
-        return bitmap(rows[keep])
+        return bitmap(rows[test(column[columns.at(rows)])])
 
     def within(self, latitude: float, longitude: float, radians: float) -> BitMap:
         """The annotations whose place is within a great-circle distance of a point, in degrees."""
         rows = rows_of(self.marked(GEO))
-        lat = np.radians(self._columns.latitudes[rows].astype(np.float64))
-        lon = np.radians(self._columns.longitudes[rows].astype(np.float64))
+        places = self._columns.at(rows)
+        lat = np.radians(self._columns.latitudes[places].astype(np.float64))
+        lon = np.radians(self._columns.longitudes[places].astype(np.float64))
         here, there = np.radians(latitude), np.radians(longitude)
         half = np.sin((lat - here) / 2) ** 2 + np.cos(lat) * np.cos(here) * np.sin((lon - there) / 2) ** 2
         return bitmap(rows[2 * np.arcsin(np.sqrt(np.clip(half, 0.0, 1.0))) <= radians])
@@ -273,7 +309,8 @@ class AppCatalog:
     def in_box(self, south: float, north: float, west: float, east: float) -> BitMap:
         """The annotations whose place is in a box of degrees, borders included."""
         rows = rows_of(self.marked(GEO))
-        lat, lon = self._columns.latitudes[rows], self._columns.longitudes[rows]
+        places = self._columns.at(rows)
+        lat, lon = self._columns.latitudes[places], self._columns.longitudes[places]
         return bitmap(rows[(lat >= south) & (lat <= north) & (lon >= west) & (lon <= east)])
 
     @property

@@ -204,6 +204,7 @@ class Catalogs:
             self._wake.clear()
             with self._lock:
                 self._drain()
+            self.tidy()
             if self._due():
                 self._save()
         if self._unsaved and self.nbytes() <= _SAVED_AT_CLOSE:
@@ -265,8 +266,19 @@ class Catalogs:
             some = {*rows[-_SAMPLE // 2 :].tolist(), *rows[:: max(1, len(rows) * 2 // _SAMPLE)].tolist()}
             for fact in self._store.read().facts(sorted(some)).annotations:
                 record = fact.record
-                if self._columns.created[record.row] != record.created_us:
+                if self._columns.created[self._columns.place(record.row)] != record.created_us:
                     raise Damaged(f"annotation {record.row} is not the one it was")
+
+    def tidy(self) -> None:
+        """Lets go of what is gone, when that is worth it (docs/adr/0025). App by app, so that nobody waits long."""
+        with self._lock:
+            if not self._columns.wasteful:
+                return
+            self._columns.sweep()
+            apps = list(self._apps.values())
+        for app in apps:
+            with self._lock:
+                app.tidy()
 
     def _due(self) -> bool:
         """The file is worth writing anew."""

@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
-from postil.index import catalog, columns, marks, postings
+from postil.index import catalog, columns, marks, places, postings
 from postil.index.catalog import AppCatalog
-from postil.index.columns import Columns
+from postil.index.columns import Columns, Directory
 from postil.index.files import Damaged
-from postil.index.postings import Postings, Run
+from postil.index.postings import Run
 
 FILE = "catalog.bin"
-_FORMAT = 1
+_FORMAT = 2
 _DIGEST = 32
 _HEAD_LIMIT = 1 << 30
 _RUN = ("<u8", "<u4", "<u4")  # tokens, rows, epochs
@@ -59,14 +59,15 @@ class Snapshot(NamedTuple):
 def fingerprint() -> str:
     """Of the code that decides what the arrays hold: another version of it reads the rows anew."""
     digest = hashlib.sha256()
-    for module in (marks, columns, catalog, postings):
+    for module in (marks, places, columns, catalog, postings):
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()
 
 
 def snapshot(stamp: Stamp, applied: int, shared: Columns, apps: dict[int, AppCatalog]) -> Snapshot:
     """Copies what changes in place. Call it while nobody writes; milliseconds for 100,000 annotations."""
-    arrays: list[NDArray[Any]] = [array.copy() for _, array in shared.arrays()]
+    directories, columns_now = shared.directories(), shared.arrays()
+    arrays: list[NDArray[Any]] = [*(one.chunks for one in directories), *columns_now]
     listed = []
     for row, app in apps.items():
         every, sets, tokens, members = app.parts()
@@ -90,7 +91,8 @@ def snapshot(stamp: Stamp, applied: int, shared: Columns, apps: dict[int, AppCat
         **stamp._asdict(),
         "applied": applied,
         "sets": shared.sets(),
-        "columns": [len(array) for _, array in shared.arrays()],
+        "directories": [(len(one.chunks), one.end) for one in directories],
+        "columns": [len(array) for array in columns_now],
         "apps": listed,
     }
     return Snapshot(head, arrays)
@@ -211,14 +213,15 @@ class _Reader:
 
 def _read(head: dict[str, Any], reader: _Reader) -> Saved:
     shared = Columns()
-    kinds = [array.dtype for _, array in shared.arrays()]
-    arrays = [reader.array(count, kind) for count, kind in zip(head["columns"], kinds, strict=True)]
-    shared.restore(arrays, [tuple(map(tuple, one)) for one in head["sets"]])
+    directories = [Directory(reader.array(count, np.int64), end) for count, end in head["directories"]]
+    kinds = zip(head["columns"], shared.kinds_of_arrays(), strict=True)
+    arrays = [reader.array(count, kind) for count, kind in kinds]
+    shared.restore(directories, arrays, [tuple(map(tuple, one)) for one in head["sets"]])
     apps: dict[int, AppCatalog] = {}
     for listed in head["apps"]:
         every, *held = [BitMap.deserialize(reader.bytes(count)) for count in listed["bitmaps"]]
         sets = dict(zip(map(tuple, listed["marks"]), held, strict=True))
-        tokens, members = Postings(reader.runs(listed["tokens"])), Postings(reader.runs(listed["members"]))
+        tokens, members = reader.runs(listed["tokens"]), reader.runs(listed["members"])
         app = apps[listed["app"]] = AppCatalog(shared)
         app.restore(every, sets, tokens, members, listed["revectored"])
     return Saved(head["applied"], shared, apps)
