@@ -50,7 +50,7 @@ def near() -> Search:
 def asking(rpc: str, count: int) -> Any:
     """The request for a page of so many items."""
     page = Pagination(page=1, per_page=count)
-    return {
+    made: dict[str, Callable[[], Any]] = {
         "ListInputs": lambda: ListInputsRequest(user_app_id=APP, per_page=count),
         "StreamInputs": lambda: StreamInputsRequest(user_app_id=APP, per_page=count),
         "ListAnnotations": lambda: ListAnnotationsRequest(user_app_id=APP, per_page=count, list_all_annotations=True),
@@ -58,7 +58,8 @@ def asking(rpc: str, count: int) -> Any:
         "PostAnnotationsSearches": lambda: PostAnnotationsSearchesRequest(
             user_app_id=APP, searches=[Search()], pagination=page
         ),
-    }[rpc]()
+    }
+    return made[rpc]()
 
 
 def over_http(server: Server, rpc: str, count: int) -> tuple[int, Any]:

@@ -55,6 +55,25 @@ def test_items_that_are_too_large_are_refused_alone(server: Server, spoil: Calla
     assert said in patched.inputs[0].status.details
 
 
+def test_of_an_id_that_is_too_long_only_the_beginning_comes_back(server: Server) -> None:
+    long, good = "i" * 1_000_000, an_input("short")
+    posted = server.call(OWN, "PostInputs", PostInputsRequest(user_app_id=APP, inputs=[an_input(long), good]))
+    assert [item.status.code for item in posted.inputs] == [
+        StatusCode.INPUT_INVALID_ARGUMENT,
+        StatusCode.INPUT_SUCCESS,
+    ]
+    assert posted.inputs[0].id == "i" * 60 + "…"
+    noted = PostAnnotationsRequest(user_app_id=APP)
+    noted.annotations.add(id=long, input_id=long)
+    patched = PatchInputsRequest(user_app_id=APP, action="merge", inputs=[an_input(long)])
+    for answer in (
+        posted,
+        server.call(OWN, "PostAnnotations", noted),
+        server.call(OWN, "PatchInputs", patched),
+    ):
+        assert answer.ByteSize() < 2000
+
+
 def test_more_filters_than_a_search_may_have(server: Server) -> None:
     request = PostAnnotationsSearchesRequest(user_app_id=APP)
     query = request.searches.add().query

@@ -280,7 +280,7 @@ def test_a_plain_server_does_not_speak_https() -> None:
 def test_an_address_that_is_silent_is_let_go_of_when_nobody_waits() -> None:
     """A queue of connections that is full: what comes on top is not even refused."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
-        where, waiting = listener.getsockname(), []
+        where, waiting = listener.getsockname(), list[socket.socket]()
         while not waiting or select.select([], waiting[-1:], [], 0.5)[1]:
             waiting.append(socket.socket())
             waiting[-1].setblocking(False)

@@ -17,7 +17,7 @@ from postil.core.labels import Names, StaleError, label_values
 from postil.core.spaces import Spaces
 from postil.errors import Failure
 from postil.store.base import NewInput, Store, Transaction
-from postil.v1.input_pb2 import InputIDConflictResolution
+from postil.v1.input_pb2 import Input, InputIDConflictResolution
 from postil.v1.input_service_pb2 import MultiInputResponse, PostInputsRequest
 from postil.v1.status_code_pb2 import StatusCode
 from postil.v1.status_pb2 import Status
@@ -254,9 +254,7 @@ class _Batch:
                 codes.append(_ITEM_OK)
             else:
                 status = statuses.of_failure(made.failure)
-                made.message.ClearField("data")
-                made.message.status.CopyFrom(status)
-                items.append(made.message.SerializeToString())
+                items.append(Input(id=ids.echoed(made.message.id), status=status).SerializeToString())
                 codes.append(status)
         summary = statuses.summary(codes)
         summary.req_id = self._call.request_id

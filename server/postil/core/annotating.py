@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from postil.core import creating, ids, records, statuses, wire
-from postil.core.annotation_drafts import AnnotationDraft, annotation_draft, author, body, record, refuse_impostor
+from postil.core.annotation_drafts import (
+    AnnotationDraft,
+    annotation_draft,
+    author,
+    body,
+    record,
+    refuse_impostor,
+    refused,
+)
 from postil.core.call import Call
 from postil.core.crops import Crops, Wanted
 from postil.core.labels import KnownNames, Names, StaleError, label_values
@@ -238,10 +246,9 @@ class _Batch:
                 codes.append(_OK)
             else:
                 status = statuses.of_failure(made.failure)
-                echo = Annotation(
-                    id=made.message.id if made.explicit_id else "", input_id=made.message.input_id, status=status
-                )
-                items.append(echo.SerializeToString())
+                if not made.explicit_id:
+                    made.message.ClearField("id")
+                items.append(refused(made.message, status).SerializeToString())
                 codes.append(status)
         return answer(self._call, codes, items)
 

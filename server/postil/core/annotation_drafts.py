@@ -15,6 +15,7 @@ from postil.v1.annotation_pb2 import Annotation
 from postil.v1.concept_pb2 import Concept
 from postil.v1.data_pb2 import Region
 from postil.v1.status_code_pb2 import StatusCode
+from postil.v1.status_pb2 import Status
 
 WRITABLE_STATUSES = frozenset(
     {
@@ -198,3 +199,8 @@ def record(
         created_us=now_us,
         modified_us=now_us,
     )
+
+
+def refused(item: Annotation, status: Status) -> Annotation:
+    """What is answered for an item of which nothing is kept."""
+    return Annotation(id=ids.echoed(item.id), input_id=ids.echoed(item.input_id), status=status)

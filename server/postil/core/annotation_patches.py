@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from postil.core import creating, ids, patch, records, statuses
 from postil.core.annotating import Annotating, answer, check_count
-from postil.core.annotation_drafts import AnnotationDraft, author, body, check, refuse_impostor
+from postil.core.annotation_drafts import AnnotationDraft, author, body, check, refuse_impostor, refused
 from postil.core.call import Call
 from postil.core.labels import Names, StaleError, label_values
 from postil.core.levels import store_level
@@ -133,8 +133,7 @@ class _Batch:
                 draft.refuse(problem)
             if draft.failure is not None or before is None:
                 status = statuses.of_failure(draft.failure or Failure(StatusCode.CONN_DOES_NOT_EXIST, draft.where))
-                echo = Annotation(id=draft.message.id, input_id=draft.message.input_id, status=status)
-                out.append(echo.SerializeToString())
+                out.append(refused(draft.message, status).SerializeToString())
                 codes.append(status)
                 continue
             rows = {name: record.row for name, record in concepts.items()}

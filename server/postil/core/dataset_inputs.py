@@ -116,7 +116,7 @@ def _add(tx: Transaction, call: Call, request: PostDatasetInputsRequest) -> Mult
             status = statuses.status(StatusCode.DATASET_INPUT_SUCCESS)
         seen.add(input_id)
         item = answer.dataset_inputs.add()
-        item.input.id = input_id
+        item.input.id = ids.echoed(input_id)
         item.input.status.CopyFrom(status)
         if status.code == StatusCode.DATASET_INPUT_SUCCESS:
             item.created_at.FromMicroseconds(tx.now_us)

@@ -53,6 +53,12 @@ def shown(value: str) -> str:
     return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}…"
 
 
+def echoed(value: str) -> str:
+    """An id of a refused item as its answer names it: cut when no id can be that long, so that an answer has no more
+    of what was sent than it takes to know it again. With its mark it is no id that something can have."""
+    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
+
+
 def check(kind: str, value: str, where: str = "", code: StatusCode.ValueType = StatusCode.CONN_INVALID_REQUEST) -> None:
     """Refuses an id that breaks a rule.
 

@@ -81,7 +81,7 @@ def _run(tx: Transaction, call: Call, action: str, changes: list[_Change]) -> tu
             codes.append(statuses.status(StatusCode.INPUT_SUCCESS))
         else:
             status = statuses.of_failure(change.failure)
-            items.append(Input(id=change.item.id, status=status).SerializeToString())
+            items.append(Input(id=ids.echoed(change.item.id), status=status).SerializeToString())
             codes.append(status)
     return items, codes
 
