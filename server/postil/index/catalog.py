@@ -158,9 +158,7 @@ class AppCatalog:
 
     def _says(self, pairs: Run) -> NDArray[np.bool_]:
         """Which tokens are still said by their annotations."""
-        places = self._columns.at(pairs.rows)
-        found: NDArray[np.bool_] = self._columns.epochs[places] == pairs.epochs
-        found &= self._columns.kinds[places] > 0
+        found: NDArray[np.bool_] = self._columns.epochs[self._columns.at(pairs.rows)] == pairs.epochs
         return found
 
     def _belongs(self, pairs: Run) -> NDArray[np.bool_]:

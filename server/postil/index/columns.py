@@ -34,7 +34,7 @@ class Columns:
         levels: uint32, the input-level annotation of the row's input.
         kinds: uint32, the number of the row's set of marks, labels apart; 0 once the row is gone.
         labels: uint32, the number of its set of label marks.
-        epochs: uint32, grows with every change of the row (see `postings.py`).
+        epochs: uint32, grows with every change of the row, and when it goes (see `postings.py`).
         input_kinds: uint32 by level, the number of the input's set of marks.
         ids: uint64, from its id.
         created: int64, microseconds.
@@ -118,6 +118,7 @@ class Columns:
         places = self.at(np.array(rows, np.int64))
         for name in self._SETS:
             getattr(self, name)[places] = 0
+        self.epochs[places] += 1
         self._alive -= len(rows)
         self._dead += len(rows)
 
