@@ -96,15 +96,3 @@ def test_a_server_that_stops_waits_for_no_url_and_forgets_none(server: Server, w
     server.restart()  # in less time than a fetch may take
     assert state(server, SLOW) in WAITING
     until(lambda: web.requests == ["slow", "slow"])
-
-
-def test_reading_brings_no_app_into_being(server: Server) -> None:
-    nobody = UserAppIDSet(app_id="nobody")
-    for _ in range(2):
-        status = server.call(OWN, "ListInputs", ListInputsRequest(user_app_id=nobody)).status
-        assert status.code == StatusCode.CONN_DOES_NOT_EXIST
-        assert "PostApps" in status.details
-    request = PostInputsRequest(user_app_id=nobody)
-    request.inputs.add(id="i0").data.text.raw = "first use"
-    assert server.call(OWN, "PostInputs", request).status.code == StatusCode.SUCCESS
-    assert len(server.call(OWN, "ListInputs", ListInputsRequest(user_app_id=nobody)).inputs) == 1

@@ -94,15 +94,14 @@ def _method(service: str, descriptor: MethodDescriptor) -> Method:
     rule = descriptor.GetOptions().Extensions[annotations_pb2.http]
     verb = rule.WhichOneof("pattern") or "get"
     bindings = [rule, *rule.additional_bindings]
-    reads = verb == "get" or (verb == "post" and descriptor.name.endswith(("Searches", "SearchesByID")))
     scope = _scope(getattr(one, one.WhichOneof("pattern") or "get") for one in bindings)
     return Method(
         name=descriptor.name,
         service=service,
         scope=scope,
-        creates_app=scope is Scope.APP and not reads and descriptor.name not in _NEVER_CREATE | _WITHOUT_APP,
+        creates_app=scope is Scope.APP and descriptor.name not in _NEVER_CREATE | _WITHOUT_APP,
         optional_app=descriptor.name in _WITHOUT_APP,
-        reads=reads,
+        reads=verb == "get" or (verb == "post" and descriptor.name.endswith(("Searches", "SearchesByID"))),
         request=GetMessageClass(descriptor.input_type),
         response=GetMessageClass(descriptor.output_type),
         descriptor=descriptor,
