@@ -215,6 +215,9 @@ def test_numbers_have_no_more_digits_than_they_mean() -> None:
     }
     assert b'"year":2020}' in PRINTER.text(Data(metadata=metadata)).replace(b",", b"}")
     assert text_of(Data(metadata=Struct())) == {"metadata": {}}
+    metadata = Struct()
+    metadata.update({"below": -0.0})
+    assert b"-0.0" in PRINTER.text(Data(metadata=metadata))
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -226,7 +226,8 @@ def _value(message: Any) -> Any:
         return _list(message.list_value)
     if kind == "number_value":
         number = message.number_value
-        return int(number) if number.is_integer() and abs(number) <= _EXACT else _double(number)
+        whole = number.is_integer() and abs(number) <= _EXACT and (number or math.copysign(1, number) > 0)
+        return int(number) if whole else _double(number)  # -0.0 has no whole number to stand for it
     return None if kind in {None, "null_value"} else getattr(message, kind)
 
 
