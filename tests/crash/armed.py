@@ -24,7 +24,7 @@ KEEP_CHANGES = 200
 
 # What happens at each moment, and up to which hit it is worth waiting for it.
 MOMENTS: dict[str, int] = {
-    "op.before-release": 150,  # one op of a group has run, nothing is committed
+    "op.after-another": 60,  # one op of a group has run, nothing is committed
     "commit.before": 100,  # a group has run, nothing is committed
     "commit.after": 100,  # rows are durable; no index, no caller knows
     "index.applied": 100,  # the index knows, no caller does
@@ -150,13 +150,18 @@ def arm_database(fuse: Fuse) -> None:
     connect, migrate = sqlite3.connect, vars(sqlite)["migrate"]
 
     class Armed(sqlite3.Connection):
+        ops = 0  # of the transaction under way
+
         def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
             if migrating.is_set():
                 fuse.at("migration.in-step")
-            moment = {"RELEASE op": "op.before-release", "COMMIT": "commit.before"}.get(sql, "")
-            if sql.startswith("DELETE FROM changes"):
-                moment = "feed.trim"
-            fuse.at(moment)
+            self.ops = self.ops + (sql == "SAVEPOINT op") if self.in_transaction else 0
+            if sql == "SAVEPOINT op" and self.ops > 1:
+                fuse.at("op.after-another")
+            elif sql == "COMMIT":
+                fuse.at("commit.before")
+            elif sql.startswith("DELETE FROM changes"):
+                fuse.at("feed.trim")
             if sql == "COMMIT" and fuse.armed("checkpoint.middle"):
                 super().execute("PRAGMA wal_autocheckpoint=1")
                 fuse.within(0.004)
