@@ -21,7 +21,7 @@ CLARIFAI_NODE    := $(CACHE)/node/nodejs-grpc-11.11.0
 SCHEMATHESIS     := $(CACHE)/venvs/schemathesis-4.32.5
 
 # What `make trust` runs, one after the other.
-LONG_RUNS := crash powerloss powercuts damage overload soak fuzz
+LONG_RUNS := crash powerloss powercuts damage overload soak fuzz fuzz-openapi
 
 # Given on the command line: make run ARGS="--data-dir /srv/postil", make test ARGS="-k search -x"
 ARGS ?=

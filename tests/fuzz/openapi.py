@@ -4,7 +4,7 @@ coverage    each rule of the document kept and broken, one at a time. The messag
             levels beforehand: listing the cases of messages that contain themselves comes to no end.
 fuzzing     random requests from the document as it is.
 
-    make fuzz-openapi ARGS="--examples 5 --depth 2"             a shorter one
+    make fuzz-openapi ARGS="--examples 5 --depth 2"             a shorter one; nothing is written to docs/trust.md
     make fuzz-openapi ARGS="--only 'PostInputs|ListInputs'"     these operations alone
 
 Sequences are left to the other campaigns here: the document has no links, and those that schemathesis guesses, 266,873
@@ -34,6 +34,7 @@ from typing import IO, Any, TypeAlias
 import requests
 
 from fuzz.campaign import explained, memory
+from support import trust
 from support.external import CACHE
 from support.server import Server
 
@@ -46,6 +47,7 @@ CHECKS = (
     "unsupported_method",
 )
 HANGS_S = 30  # an answer that takes longer
+EXAMPLES, DEPTH = 50, 3  # of the whole run
 _LOOK_S, _TELL_S = 0.5, 30
 
 Json: TypeAlias = dict[str, Any]
@@ -277,11 +279,12 @@ def attack(server: Server, folder: Path, *plans: Plan) -> list[Tally]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make fuzz-openapi", description=__doc__)
-    parser.add_argument("--examples", type=int, default=50, help="random requests for each operation")
-    parser.add_argument("--depth", type=int, default=3, help="levels of messages whose rules are tried one by one")
+    parser.add_argument("--examples", type=int, default=EXAMPLES, help="random requests for each operation")
+    parser.add_argument("--depth", type=int, default=DEPTH, help="levels of messages whose rules are tried one by one")
     parser.add_argument("--operation", type=float, default=300, help="seconds after which an operation is given up")
     parser.add_argument("--only", default="", help="a pattern of operation ids")
     parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--record", action="store_true", help="write docs/trust.md although it is not the whole run")
     args = parser.parse_args()
     plan = Plan("fuzzing", args.examples, 0, args.operation, args.only, args.seed)
     rules = replace(plan, phase="coverage", depth=args.depth)
@@ -290,12 +293,17 @@ def main() -> int:
         server = Server(folder)
         try:
             found = attack(server, folder, rules, plan)
-            say(*(f"{one.phase}: {tally.said()}" for one, tally in zip((rules, plan), found, strict=True)))
+            lines = [f"{one.phase}: {tally.said()}" for one, tally in zip((rules, plan), found, strict=True)]
             faults = [line for tally in found for line in tally.told()] + explained(server)
-            say(f"resident memory at the end: {memory(server)} MiB" if server.process.poll() is None else "", *faults)
+            if server.process.poll() is None:
+                lines.append(f"resident memory at the end: {memory(server)} MiB")
+            say(*lines, *faults)
         finally:
             if server.process.poll() is None:
                 server.stop()
+    whole = args.examples >= EXAMPLES and args.depth >= DEPTH and not args.only
+    if not faults and (args.record or whole):
+        trust.record("openapi", f'make fuzz-openapi ARGS="--examples {args.examples} --depth {args.depth}"', lines)
     return 1 if faults else 0
 
 
