@@ -240,7 +240,7 @@ def hurry() -> None:
     chores.KEPT_S = 20.0  # longer than any post takes here from its file to its row
     chores.Chores.__init__.__defaults__ = (*chores.Chores.__init__.__defaults__[:-1], 0.5)  # type: ignore[index]
     chores._LOOK_AGAIN_S = 0.5
-    sqlite.SqliteStore.__init__.__kwdefaults__ = {"keep_changes": KEEP_CHANGES}
+    sqlite.SqliteStore.__init__.__kwdefaults__["keep_changes"] = KEEP_CHANGES  # type: ignore[index]
     manager.IndexManager.__init__.__defaults__ = (0.2,)
 
 

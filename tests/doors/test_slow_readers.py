@@ -65,7 +65,7 @@ def resets(line: socket.socket) -> Iterator[int]:
 
 def test_answers_over_http_that_nobody_reads_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "_UNREAD", 2 * BIG)
-    gateway = Gateway(METHODS, Limits(4, 1 << 20, 1 << 22, 64))
+    gateway = Gateway(METHODS, Limits(4, 2 * BIG, 4 * BIG, 64))
     gateway.open(dispatcher({"ListInputs": big}).call)
 
     async def nothing(*_: Any) -> None:
