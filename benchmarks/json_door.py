@@ -15,7 +15,6 @@ import argparse
 import itertools
 import json
 import multiprocessing
-import os
 import socket
 import statistics
 import sys
@@ -35,13 +34,13 @@ from postil.doors.http.json_in import Reader
 from postil.doors.rpc.dispatcher import Hold
 from postil.v1.input_service_pb2 import PostInputsRequest
 from postil.v1.search_service_pb2 import PostAnnotationsSearchesRequest
+from support.processor import processor_s
 from support.server import OWN, Server
 
 DIM = 64
 HITS = 10
 SLICES = 8
 PATH = "/v2/annotations/searches"
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Figures(NamedTuple):
@@ -112,7 +111,7 @@ def exchange(connection: socket.socket, sent: bytes) -> bytes:
 def run(make: Callable[[], Callable[[int], object]], pid: int, seconds: float, clients: int) -> Figures:
     """Calls as fast as they are answered. `make` gives each client its own call, which takes a running number."""
     took: list[list[float]] = [[] for _ in range(clients)]
-    started, cpu = time.perf_counter(), _cpu(pid)
+    started, cpu = time.perf_counter(), processor_s(pid)
 
     def client(place: int) -> None:
         call, number = make(), place
@@ -128,12 +127,7 @@ def run(make: Callable[[], Callable[[int], object]], pid: int, seconds: float, c
     for thread in threads:
         thread.join()
     elapsed, every = time.perf_counter() - started, list(itertools.chain.from_iterable(took))
-    return Figures(len(every) / elapsed, statistics.median(every) * 1e3, (_cpu(pid) - cpu) / len(every) * 1e6)
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return Figures(len(every) / elapsed, statistics.median(every) * 1e3, (processor_s(pid) - cpu) / len(every) * 1e6)
 
 
 def http(port: int, sent: Sequence[bytes]) -> Callable[[], Callable[[int], object]]:

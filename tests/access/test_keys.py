@@ -37,6 +37,7 @@ from postil.v1.search_pb2 import Query, Rank, Search
 from postil.v1.search_service_pb2 import PostInputsSearchesRequest
 from support.keys import created, posted, run, shows
 from support.server import OWN, VENDOR, Server
+from support.waiting import until
 from support.walls import World
 
 ME = UserAppIDSet(user_id="me")
@@ -49,13 +50,6 @@ def lists(world: World, token: str, place: UserAppIDSet | None = None) -> int:
     request = ListInputsRequest(user_app_id=place)
     code: int = world.server.call(VENDOR, "ListInputs", request, metadata=shows(token)).status.code
     return code
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +167,7 @@ def test_the_command_beside_the_server_counts_at_once(world: World) -> None:
 def test_a_key_ends(world: World) -> None:
     key = posted(world.server, world.bob, "theirs", expires_at={"seconds": int(time.time()) + 4})
     assert lists(world, key.token) == 10000
-    eventually(lambda: lists(world, key.token) == 11008)
+    until(lambda: lists(world, key.token) == 11008)
     wanted = ListKeysRequest(user_app_id=ME, not_expired=True)
     assert key.id not in {one.id for one in world.good("ListKeys", wanted, world.bob).keys}
 
@@ -271,7 +265,7 @@ def test_the_audit_log_tells_who_and_not_their_tokens(world: World) -> None:
     refused = world.server.call(OWN, "ListInputs", ListInputsRequest(user_app_id=world.ours), metadata=shows(key.token))
     read = world.server.call(OWN, "ListInputs", ListInputsRequest(), metadata=shows(key.token))
     path = world.server.data_dir / "audit/audit.log"
-    eventually(lambda: refused.status.req_id in path.read_text())
+    until(lambda: refused.status.req_id in path.read_text())
     lines = {line["req_id"]: line for line in map(json.loads, path.read_text().splitlines()) if "req_id" in line}
     line = lines[wrote.status.req_id]
     assert (line["rpc"], line["code"], line["key"], line["user"], line["app"]) == (

@@ -30,18 +30,12 @@ from postil.v1.search_service_pb2 import PostInputsSearchesRequest
 from postil.v1.status_code_pb2 import StatusCode
 from support.doors import METHODS
 from support.server import Server
+from support.waiting import until
 from support.web import WebServer
 
 PATIENCE_S = 100
 MANY = 64
 MODEL = "general-image-recognition"
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def picture(seed: int, side: int = 500) -> bytes:
@@ -95,9 +89,9 @@ def test_a_prediction_about_urls_that_hang_ends_with_its_caller(server: Server, 
     for number in range(MANY):
         request.inputs.add().data.image.url = web.hang(f"hanging-{number}")
     asked = begin(server, "PostModelOutputs", request)
-    until(lambda: len(web.requests) >= THREADS)
+    until(lambda: len(web.requests) >= THREADS, PATIENCE_S)
     asked.cancel()
-    until(lambda: running(server) == 0)
+    until(lambda: running(server) == 0, PATIENCE_S)
     assert len(web.requests) <= 2 * THREADS
 
 
@@ -108,7 +102,7 @@ def test_a_search_for_a_url_that_hangs_ends_with_its_deadline(server: Server, we
     with pytest.raises(grpc.RpcError) as caught:
         begin(server, "PostInputsSearches", request, timeout=1.5).result()
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    until(lambda: running(server) == 0)
+    until(lambda: running(server) == 0, PATIENCE_S)
     assert time.monotonic() - began < 15  # seconds; by itself a fetch would have twenty
 
 
@@ -118,9 +112,9 @@ def test_pictures_of_a_caller_who_left_are_not_taken_in(own: Server) -> None:
     for number in range(MANY):
         request.inputs.add().data.image.base64 = picture(number)
     posted = begin(own, "PostInputs", request)
-    until(lambda: blobs(own) > 0)
+    until(lambda: blobs(own) > 0, PATIENCE_S)
     posted.cancel()
-    until(lambda: running(own) == 0)
+    until(lambda: running(own) == 0, PATIENCE_S)
     assert blobs(own) < MANY
     assert count(own, app) == 0
     few = PostInputsRequest(user_app_id=app, inputs=request.inputs[:2])
@@ -136,7 +130,7 @@ def test_a_post_whose_deadline_passes_is_kept_whole_or_not_at_all(server: Server
         request.inputs.add().data.image.base64 = picture(number)
     code = begin(server, "PostInputs", request, timeout=seconds).code()
     kept = {12} if code is grpc.StatusCode.OK else {0, 12}
-    until(lambda: running(server) == 0)
+    until(lambda: running(server) == 0, PATIENCE_S)
     assert count(server, app) in kept
 
 

@@ -21,7 +21,8 @@ from postil.v1.model_pb2 import Model
 from postil.v1.model_service_pb2 import DeleteModelRequest, PostModelsRequest
 from postil.v1.status_code_pb2 import StatusCode
 from support.labelled import add_vectors, clusters, label
-from support.trained import create, train, until
+from support.trained import WAIT_SECONDS, create, train
+from support.waiting import until
 
 Call = Callable[..., Any]
 NAMES = ["ash", "birch", "cedar"]
@@ -62,7 +63,7 @@ def test_a_version_is_judged_on_what_it_had_not_seen(call: Call, trees: UserAppI
     )
     assert posted.status.code == StatusCode.SUCCESS, posted.status
     assert posted.model_version.id == version
-    until(lambda: done(call, trees))
+    until(lambda: done(call, trees), WAIT_SECONDS)
     found = metrics(call, trees, version)
     right = (len(VECTORS) - len(WRONG)) / len(VECTORS)
     assert found.summary.top1_accuracy == pytest.approx(right)
@@ -91,7 +92,7 @@ def test_a_version_is_judged_on_what_it_had_not_seen(call: Call, trees: UserAppI
 def test_only_the_parts_asked_for_are_given(call: Call, trees: UserAppIDSet) -> None:
     train(call, trees, "trees")
     call("PostModelVersionMetrics", PostModelVersionMetricsRequest(user_app_id=trees, model_id="trees"))
-    until(lambda: done(call, trees))
+    until(lambda: done(call, trees), WAIT_SECONDS)
     found = metrics(call, trees, confusion_matrix=True)
     assert found.confusion_matrix.matrix
     assert not found.binary_metrics
@@ -114,7 +115,7 @@ def test_evaluations_are_listed_read_and_go_with_their_model(call: Call, trees: 
         StatusCode.DATABASE_DUPLICATE_KEY,
         StatusCode.MODEL_INVALID_ARGUMENT,
     ]
-    until(lambda: done(call, trees))
+    until(lambda: done(call, trees), WAIT_SECONDS)
     one = GetModelVersionEvaluationRequest(
         user_app_id=trees, model_id="trees", model_version_id=version, evaluation_id="mine"
     )

@@ -23,7 +23,8 @@ from postil.v1.model_service_pb2 import PostModelOutputsRequest
 from postil.v1.status_code_pb2 import StatusCode
 from support.learners import BUSY, blobs, create, post, train, trained, version_of, wait
 from support.server import OWN, Server
-from support.trained import until
+from support.trained import WAIT_SECONDS
+from support.waiting import until
 
 StartServer = Callable[..., Server]
 APP = UserAppIDSet(user_id="me", app_id="learners")
@@ -69,10 +70,10 @@ def test_a_killed_evaluation_is_finished_after_the_restart(start_server: StartSe
         wanted = ListModelVersionEvaluationsRequest(user_app_id=APP, model_id="m", model_version_id=version)
         return {one.status.code for one in call("ListModelVersionEvaluations", wanted).eval_metrics}
 
-    until(lambda: StatusCode.MODEL_EVALUATING in states())
+    until(lambda: StatusCode.MODEL_EVALUATING in states(), WAIT_SECONDS)
     assert states() - {StatusCode.MODEL_EVALUATED}, "six evaluations take longer than this test waited for the first"
     server.kill9()
-    until(lambda: states() == {StatusCode.MODEL_EVALUATED})
+    until(lambda: states() == {StatusCode.MODEL_EVALUATED}, WAIT_SECONDS)
 
 
 def _as(request: PostModelOutputsRequest, **fields: Any) -> dict[str, Any]:

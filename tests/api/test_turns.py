@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from postil.v1.input_service_pb2 import (
 )
 from postil.v1.status_code_pb2 import StatusCode
 from support.server import OWN, Server
+from support.waiting import until
 from support.web import WebServer
 
 SLOW = UserAppIDSet(app_id="slow")
@@ -39,13 +39,6 @@ def post(server: Server, app: UserAppIDSet, *urls: str, job: str = "") -> None:
     for number, url in enumerate(urls):
         request.inputs.add(id=f"i{number}").data.text.url = url
     assert server.call(OWN, "PostInputs", request).status.code == StatusCode.SUCCESS
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def state(server: Server, app: UserAppIDSet) -> int:

@@ -18,6 +18,7 @@ from postil.store.base import KeptSearch, Transaction
 from postil.v1.search_pb2 import Search
 from postil.v1.search_service_pb2 import MultiSearchResponse, PostAnnotationsSearchesRequest, PostInputsSearchesRequest
 from support.search_world import World, ids, near, ranked, scores
+from support.waiting import until
 
 EAST = (1.0, 0.0)
 DAY_US = 86_400_000_000
@@ -196,11 +197,9 @@ def test_old_searches_are_forgotten(world: Logged) -> None:
     world.store.write(lambda tx: tx.keep_searches(kept))
     world.log.start()
     world.wait(world.annotations(ranked(near(EAST))).id)
-    deadline = time.monotonic() + 10
-    while world.stored("old") is not None:  # what is new is written first
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: world.stored("old") is None)  # what is new is written first
     world.log.close()
+    assert world.stored("old") is None
     assert world.stored("young") is not None
 
 

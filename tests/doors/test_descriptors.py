@@ -12,11 +12,11 @@ import requests
 from postil import descriptors
 from postil.v1.input_service_pb2 import PostInputsRequest
 from postil.v1.status_code_pb2 import StatusCode
+from support.h2 import PREFACE, frame
 from support.server import OWN, Server
-from support.trained import until
+from support.waiting import until
 
 _FILES = 600
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 
 
 class Cramped(Server):
@@ -39,7 +39,7 @@ def test_a_crowd_of_idle_strangers_takes_no_files(tmp_path: Path) -> None:
     lines = []
     try:
         assert _post(server, 0) == StatusCode.SUCCESS
-        for address, first in ((server.grpc, _PREFACE), (server.http.removeprefix("http://"), b"")):
+        for address, first in ((server.grpc, PREFACE + frame(4, 0, 0)), (server.http.removeprefix("http://"), b"")):
             host, _, port = address.rpartition(":")
             for _ in range(_FILES):
                 lines.append(socket.create_connection((host, int(port)), timeout=60))

@@ -7,7 +7,6 @@ import json
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,18 +32,11 @@ from postil.v1.input_service_pb2 import MultiInputResponse
 from postil.v1.status_code_pb2 import StatusCode
 from support.doors import METHODS, dispatcher
 from support.h2 import PREFACE, frame, headers
+from support.waiting import until
 
 ANYWHERE = Address("127.0.0.1", 0)
 CALL = "/postil.v1.Inputs/ListInputs"
 PATIENCE_S = 60
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Waits for it."""
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 class Busy:

@@ -8,7 +8,7 @@ import itertools
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -32,7 +32,8 @@ from postil.v1.data_pb2 import Data
 from postil.v1.input_service_pb2 import MultiInputResponse, PostInputsRequest
 from postil.v1.status_code_pb2 import StatusCode
 from support.doors import METHODS, dispatcher
-from support.h2 import PREFACE, begun, headers
+from support.h2 import PREFACE, begun, frame, headers
+from support.waiting import until
 
 READ, WRITE = "/postil.v1.Inputs/ListInputs", "/postil.v1.Concepts/PostConcepts"
 NOTE = "/postil.v1.Annotations/PostAnnotations"
@@ -78,7 +79,7 @@ class Door:
 
     def connect(self) -> socket.socket:
         line = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
-        line.sendall(PREFACE + b"\0\0\0\x04\0\0\0\0\0")
+        line.sendall(PREFACE + frame(4, 0, 0))
         return line
 
 
@@ -125,13 +126,6 @@ def test_a_call_without_a_message_is_told_so(door: Door) -> None:
         answer = MultiConceptResponse.FromString(call(iter([]), timeout=PATIENCE_S))
     assert answer.status.code == StatusCode.CONN_INVALID_REQUEST
     assert "no request message" in answer.status.details
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 class Line:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from postil.store.base import AnnotationFact, AnnotationRecord, Facts, InputFact
 from postil.v1.annotation_pb2 import Annotation
 from postil.v1.input_pb2 import Input
 from support.search_world import World
+from support.waiting import until
 
 ROW_BYTES = 56  # of all columns
 STAMP = Stamp("store", "schema")
@@ -219,13 +218,6 @@ def agree(shared: Columns, apps: dict[int, AppCatalog], truth: dict[int, Living]
         assert shared.alive(every).all()
 
 
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_server_that_posts_and_deletes_lets_go_of_what_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +240,7 @@ def test_a_server_that_posts_and_deletes_lets_go_of_what_is_gone(
     sizes = []
     for first in (0, 300, 600):
         post_and_delete(first)
-        until(lambda: small(catalogs))
+        until(lambda: small(catalogs), 120)
         sizes.append(catalogs.nbytes())
     assert all(later < before + 500 for before, later in pairwise(sizes))
     catalogs.close()

@@ -35,7 +35,7 @@ def main() -> int:
     lines = [f"{args.seconds:,.0f} seconds of overload.", *outcome.lines()]
     lines.append(
         f"Refusing a call takes {refusal:.2f} ms of the server's processor when it does nothing else, "
-        f"a good call {1e3 / outcome.best:.1f} ms."
+        f"a good call {1e3 / outcome.peak:.1f} ms."
     )
     print("\n".join(lines))
     if args.record or args.seconds >= SECONDS:

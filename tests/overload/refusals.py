@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,6 +13,7 @@ import grpc
 from overload.load import SHED
 from overload.requests import mixture
 from overload.run import keep_apart, processes_of, senders
+from support.processor import processor_s
 from support.server import Server
 
 _RATE = 1000.0  # calls a second
@@ -29,9 +29,9 @@ def refusal_ms(folder: Path, seconds: float) -> float:
     try:
         keep_apart(server)
         with _taken(server):
-            before = _processor_s(server)
+            before = _spent_s(server)
             (report,) = senders(server.grpc, "open", seconds, [_RATE])
-            spent = _processor_s(server) - before
+            spent = _spent_s(server) - before
     finally:
         server.stop()
     return spent / report["counts"].get(SHED, 0) * 1e3 if report["counts"].keys() == {SHED} else float("nan")
@@ -60,9 +60,9 @@ def _taken(server: Server) -> Iterator[None]:
             call.cancel()
 
 
-def _processor_s(server: Server) -> float:
+def _spent_s(server: Server) -> float:
+    """Of the server and its decoders."""
     try:
-        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in processes_of(server)]
+        return sum(map(processor_s, processes_of(server)))
     except OSError:
         return float("nan")
-    return sum(int(one[11]) + int(one[12]) for one in stats) / os.sysconf("SC_CLK_TCK")

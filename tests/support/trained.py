@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from postil.v1.concept_pb2 import Concept
 from postil.v1.model_pb2 import Model
 from postil.v1.model_service_pb2 import GetModelVersionRequest, PostModelsRequest, PostModelVersionsRequest
 from postil.v1.status_code_pb2 import StatusCode
+from support.waiting import until
 
 Call = Callable[..., Any]
 WAIT_SECONDS = 600.0
@@ -31,13 +31,5 @@ def train(call: Call, app: UserAppIDSet, model: str) -> str:
     assert answer.status.code == StatusCode.SUCCESS, answer.status
     version = str(answer.model.model_version.id)
     request = GetModelVersionRequest(user_app_id=app, model_id=model, version_id=version)
-    until(lambda: call("GetModelVersion", request).model_version.status.code == StatusCode.MODEL_TRAINED)
+    until(lambda: call("GetModelVersion", request).model_version.status.code == StatusCode.MODEL_TRAINED, WAIT_SECONDS)
     return version
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Waits for a condition."""
-    end = time.monotonic() + WAIT_SECONDS
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)

@@ -79,12 +79,9 @@ class Postings:
 
     def runs(self) -> list[Run]:
         """All pairs; what is returned does not change when others are added."""
-        tail = self._tail
-        return (
-            [*self._runs, Run(tail.tokens.copy(), tail.rows.copy(), tail.epochs.copy())]
-            if self._count
-            else self._runs.copy()
-        )
+        if not self._count:
+            return self._runs.copy()
+        return [*self._runs, Run._make(column.copy() for column in self._tail)]
 
     def add(self, tokens: Tokens, rows: Words, epochs: Words) -> None:
         """Adds pairs [n]."""

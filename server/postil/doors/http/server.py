@@ -33,7 +33,7 @@ class _Protocol(HttpToolsProtocol):
     seconds that an answer may lie unread, and of connections. Where there are too many, the one that has waited for
     longest without a request goes, so that idle ones cannot shut others out."""
 
-    most = 1024  # connections
+    most: int  # connections, as the door has it
     _head = 0
     _in_head = True
     turn = 0  # counts connections and requests: the lower, the longer ago this one did anything
