@@ -228,6 +228,8 @@ def test_hits_are_the_annotations_of_their_anchors(store: Store, fill: Filler) -
     ]
     assert (hits[1].input_message, hits[1].annotation_message) == (b"a", b"x")
     assert store.read().hits([]) == []
+    alone = store.read().hits([b.anchor, own.row, a.anchor, a.anchor, x.row, 10**6], alone=True)
+    assert alone == [hits[0], hits[2], hits[3]]
 
 
 def _own_anchor(tx: Transaction, app: int, target: InputRecord) -> AnnotationRecord:

@@ -26,9 +26,9 @@ class Counting:
         self.asked = 0
         self.meanwhile: Callable[[], object] = int
 
-    def hits(self, anchors: list[int]) -> list[HitRecord]:
+    def hits(self, anchors: list[int], *, alone: bool = False) -> list[HitRecord]:
         self.asked += len(anchors)
-        found = self._queries.hits(anchors)
+        found = self._queries.hits(anchors, alone=alone)
         self.meanwhile()
         return found
 
@@ -47,10 +47,10 @@ def cache(world: World) -> HitCache:
     return made
 
 
-def read(world: World, cache: HitCache, anchors: list[int]) -> tuple[list[list[int]], int]:
+def read(world: World, cache: HitCache, anchors: list[int], *, alone: bool = False) -> tuple[list[list[int]], int]:
     """The annotations of each anchor, and how many anchors the store was asked for."""
     queries = Counting(world.store.read())
-    found = cache.hits(queries, world.app, anchors, app_tail(world.app))  # type: ignore[arg-type]
+    found = cache.hits(queries, world.app, anchors, app_tail(world.app), alone=alone)  # type: ignore[arg-type]
     return [[hit.annotation for hit in found.get(anchor, ())] for anchor in anchors], queries.asked
 
 
@@ -80,6 +80,20 @@ def test_a_new_annotation_of_an_old_anchor_is_seen(world: World, cache: HitCache
     read(world, cache, [anchor])
     row = world.region("a", None, {"cat": 1})
     assert read(world, cache, [anchor]) == ([[anchor, row]], 1)
+
+
+def test_what_is_shown_alone_is_the_anchor_and_no_label_makes_it_forgotten(world: World, cache: HitCache) -> None:
+    anchor = world.add("a", EAST)
+    row = world.region("a", None, {"cat": 1})
+    assert read(world, cache, [anchor], alone=True) == ([[anchor]], 1)
+    assert read(world, cache, [anchor]) == ([[anchor, row]], 1)
+    later = world.region("a", None, {"dog": 1})
+    assert read(world, cache, [anchor], alone=True) == ([[anchor]], 0)
+    assert read(world, cache, [anchor]) == ([[anchor, row, later]], 1)
+    _touch(world, "a", 1)
+    assert read(world, cache, [anchor], alone=True) == ([[anchor]], 1)
+    _delete(world, "a")
+    assert read(world, cache, [anchor], alone=True) == ([[]], 1)
 
 
 def test_a_deleted_annotation_is_gone(world: World, cache: HitCache) -> None:
@@ -138,7 +152,12 @@ def test_searches_always_show_what_the_store_holds(world: World, seed: int) -> N
         elif act < 0.7:
             _delete(world, names.pop(rng.randrange(len(names))))
         shown = [(hit.input, hit.annotation) for hit in world.annotations(ranked(near(EAST)), per_page=1000).hits]
-        assert shown == _stored(world)
+        stored = _stored(world)
+        assert shown == stored
+        first = {item.id: (item, note) for item, note in reversed(stored)}  # of each input, all being equally near
+        alone = [(hit.input, hit.annotation) for hit in world.inputs(ranked(near(EAST)), per_page=1000).hits]
+        assert {item.id: (item, note) for item, note in alone} == first
+        assert len(alone) == len(first)
 
 
 def _touch(world: World, input_id: str, step: int) -> None:

@@ -128,6 +128,7 @@ _READS: dict[str, Callable[[_World, Queries], object]] = {
     "list_named": lambda w, q: q.list_named(w.words, "search", 0, 20),
     "kept_search": lambda w, q: q.kept_search(w.words, "s7"),
     "hits": lambda w, q: q.hits([w.input.anchor, w.input.anchor + 1]),
+    "anchors_alone": lambda w, q: q.hits([w.input.anchor, w.input.anchor + 1], alone=True),
 }
 
 

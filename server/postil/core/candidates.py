@@ -70,24 +70,31 @@ def _all(index: SpaceIndex, point: Point, metric: Metric) -> Neighbours:
 
 
 class Candidates:
-    """Hits near a point in order, read when they are asked for."""
+    """Hits near a point in order, read when they are asked for.
 
-    def __init__(self, reader: HitReader, near: Near, chunk: int) -> None:
+    Args:
+        reader: Of the app.
+        near: Where they are.
+        chunk: How many anchors to read at a time.
+        alone: Give only the oldest annotation of each anchor, not all.
+    """
+
+    def __init__(self, reader: HitReader, near: Near, chunk: int, *, alone: bool) -> None:
         self._reader = reader
         self._near = near
         self._chunk = min(chunk, _READ)
+        self._alone = alone
 
     def __iter__(self) -> Iterator[Scored]:
         return chain.from_iterable(self._chunks())
 
     def _chunks(self) -> Iterator[list[Scored]]:
-        """Every annotation of every anchor."""
         anchors: list[int] = self._near.anchors.tolist()
         values: list[float] = self._near.scores.tolist()
         start = 0
         while part := anchors[start : start + self._chunk]:
             try:
-                found = self._reader.of_anchors(part)
+                found = self._reader.of_anchors(part, alone=self._alone)
             except TooMuch:  # hits before the page are read to be passed over: fewer of them at a time
                 if self._chunk == 1:
                     raise

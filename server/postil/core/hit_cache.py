@@ -3,6 +3,9 @@
 Reading ten hits from the store costs a search about as much as everything else in core together. The cache follows the
 change feed like every derived thing (law 1): what a change might have altered is never served again, and when in doubt
 the whole app is forgotten. Bounded in bytes; the oldest entries go first.
+
+An anchor's hits are kept together, for searches that show every annotation, or its own annotation alone, for those that
+show one hit of each input: an input may have a thousand labels, and a hit repeats its input.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ class HitCache:
 
     A change is *harmless* when it only adds annotations that have vectors of their own: no other anchor's hits show
     them. That is what loading does, so a load does not empty the cache. It is recognised by rows: rows grow with
-    creation, so one above every row cached so far is new to the cache.
+    creation, so one above every row cached so far is new to the cache. Annotations without vectors of their own, which
+    is what labelling adds, are harmless as well to what is kept alone.
 
     Args:
         limit: Bytes to stay below.
@@ -40,10 +44,10 @@ class HitCache:
     def __init__(self, limit: int = LIMIT_BYTES) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._entries: dict[int, _Entry] = {}  # by anchor, oldest first
+        self._entries: dict[int, _Entry] = {}  # by anchor, what is kept alone by ~anchor; oldest first
         self._size = 0
         self._highest = 0  # annotation row in any entry so far
-        self._generations: dict[int, int] = {}  # app -> number of changes that were not harmless
+        self._generations: dict[tuple[int, bool], int] = {}  # app, alone -> number of changes that were not harmless
         self._sequences: dict[int, int] = {}  # app -> its last change
         self._spaces: dict[int, tuple[int, list[SpaceRecord]]] = {}  # app -> the sequence it was read at, spaces
 
@@ -51,19 +55,18 @@ class HitCache:
         """Takes one change from the feed."""
         with self._lock:
             self._sequences[change.app] = change.seq
-            if not self._harmless(change):
-                self._generations[change.app] = self._generations.get(change.app, 0) + 1
+            only_new = self._only_adds(change)
+            for alone, harmless in ((True, only_new), (False, only_new and _all_have_vectors(change))):
+                if not harmless:
+                    self._generations[change.app, alone] = self._generations.get((change.app, alone), 0) + 1
 
-    def _harmless(self, change: Change) -> bool:
-        if len(change.gone) or change.spaces_gone or not len(change.touched) or not change.put:
+    def _only_adds(self, change: Change) -> bool:
+        if len(change.gone) or change.spaces_gone or not len(change.touched):
             return False
-        if int(change.touched.min()) <= self._highest:
-            return False
-        owners = np.concatenate([put.rows for put in change.put])
-        return bool(np.isin(change.touched, owners).all())
+        return int(change.touched.min()) > self._highest
 
     def hits(
-        self, queries: Queries, app: AppRecord, anchors: Sequence[int], tail: bytes
+        self, queries: Queries, app: AppRecord, anchors: Sequence[int], tail: bytes, *, alone: bool = False
     ) -> dict[int, tuple[Framed, ...]]:
         """anchor -> its hits, by annotation row; anchors without any are left out.
 
@@ -72,45 +75,49 @@ class HitCache:
             app: The app of all the anchors.
             anchors: Annotation rows.
             tail: `hits.app_tail` of the app.
+            alone: Only the annotation that is the anchor, which is the oldest of its hits.
         """
-        generation = self._generations.get(app.row, 0)
+        generation = self._generations.get((app.row, alone), 0)
         entries = self._entries
         found: dict[int, tuple[Framed, ...]] = {}
         absent: list[int] = []
         for anchor in anchors:
-            entry = entries.get(anchor)
+            entry = entries.get(~anchor if alone else anchor)
             if entry is not None and entry.generation == generation:
                 found[anchor] = entry.hits
             else:
                 absent.append(anchor)
         if absent:
-            found |= self._read(queries, app, absent, tail)
+            found |= self._read(queries, app, absent, tail, alone=alone)
         return found
 
-    def _read(self, queries: Queries, app: AppRecord, anchors: list[int], tail: bytes) -> dict[int, tuple[Framed, ...]]:
+    def _read(
+        self, queries: Queries, app: AppRecord, anchors: list[int], tail: bytes, *, alone: bool
+    ) -> dict[int, tuple[Framed, ...]]:
         before = self._sequences.get(app.row)
         grouped: dict[int, list[Framed]] = {}
-        for record in queries.hits(anchors):
+        for record in queries.hits(anchors, alone=alone):
             grouped.setdefault(record.anchor, []).append(frame(record, tail))
         read = {anchor: tuple(hits) for anchor, hits in grouped.items()}
         with self._lock:
             # A change during the read may or may not be in it, so what was read is used once and not kept.
             if self._sequences.get(app.row) == before:
-                self._keep(self._generations.get(app.row, 0), read)
+                self._keep(self._generations.get((app.row, alone), 0), read, alone=alone)
         return read
 
-    def _keep(self, generation: int, read: dict[int, tuple[Framed, ...]]) -> None:
+    def _keep(self, generation: int, read: dict[int, tuple[Framed, ...]], *, alone: bool) -> None:
         for anchor, hits in read.items():
             size = sum(len(hit.rest) for hit in hits) + _OVERHEAD * (1 + len(hits))
-            self._drop(anchor)
-            self._entries[anchor] = _Entry(generation, hits, size)
+            place = ~anchor if alone else anchor
+            self._drop(place)
+            self._entries[place] = _Entry(generation, hits, size)
             self._size += size
             self._highest = max(self._highest, hits[-1].annotation)
         while self._size > self._limit:
             self._drop(next(iter(self._entries)))
 
-    def _drop(self, anchor: int) -> None:
-        entry = self._entries.pop(anchor, None)
+    def _drop(self, place: int) -> None:
+        entry = self._entries.pop(place, None)
         if entry is not None:
             self._size -= entry.size
 
@@ -123,3 +130,9 @@ class HitCache:
         spaces = queries.spaces(app)
         self._spaces[app] = (sequence, spaces)
         return spaces
+
+
+def _all_have_vectors(change: Change) -> bool:
+    """Whether each annotation that it touched had a vector written."""
+    owners = np.concatenate([put.rows for put in change.put]) if change.put else np.empty(0, np.int64)
+    return bool(np.isin(change.touched, owners).all())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from postil.core.hit_cache import HitCache
 from postil.core.hits import Framed, app_tail, frame, within
-from postil.store.base import AnnotationRecord, AppRecord, HitRecord, InputRecord, Queries, TooMuch
+from postil.store.base import AnnotationRecord, AppRecord, HitRecord, InputRecord, Queries
 
 
 class Scored(NamedTuple):
@@ -36,9 +36,9 @@ class HitReader:
         self._app = app
         self._tail = app_tail(app)
 
-    def of_anchors(self, anchors: Sequence[int]) -> dict[int, tuple[Framed, ...]]:
-        """anchor -> every annotation that it stands for, oldest first."""
-        return self._cache.hits(self._queries, self._app, anchors, self._tail)
+    def of_anchors(self, anchors: Sequence[int], *, alone: bool) -> dict[int, tuple[Framed, ...]]:
+        """anchor -> every annotation that it stands for, oldest first, or the oldest alone, which is the anchor."""
+        return self._cache.hits(self._queries, self._app, anchors, self._tail, alone=alone)
 
     def of_rows(self, rows: Sequence[int], own: Sequence[int]) -> dict[int, Framed]:
         """annotation row -> its hit; those deleted since are left out.
@@ -47,12 +47,7 @@ class HitReader:
             rows: The annotations.
             own: Those of them that are their own anchors, and so may be in the cache.
         """
-        wanted = set(rows)
-        try:
-            cached = self.of_anchors(own)
-        except TooMuch:  # of what else these anchors stand for: only what is wanted is read
-            cached = {}
-        found = {hit.annotation: hit for shown in cached.values() for hit in shown if hit.annotation in wanted}
+        found = {anchor: hit for anchor, (hit,) in self.of_anchors(own, alone=True).items()}
         absent = [row for row in rows if row not in found]
         found.update((hit.annotation, hit) for hit in self.of_annotations(absent))
         return found

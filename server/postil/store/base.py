@@ -234,8 +234,11 @@ class Queries(
         """Those of them that nothing keeps."""
         ...
 
-    def hits(self, anchors: Sequence[int]) -> list[HitRecord]:
-        """Every annotation whose anchor is among these rows, with its input; ordered by (anchor, annotation row)."""
+    def hits(self, anchors: Sequence[int], *, alone: bool = False) -> list[HitRecord]:
+        """Every annotation whose anchor is among these rows, with its input; ordered by (anchor, annotation row).
+
+        `alone`: only those that are anchors themselves, which is the oldest annotation of each.
+        """
         ...
 
 

@@ -21,11 +21,10 @@ _MESSAGE = (ANNOTATION_COLUMNS.index("message"),)
 _HIT_MESSAGES = (HitRecord._fields.index("input_message"), HitRecord._fields.index("annotation_message"))
 _SUCCESS = 24150  # StatusCode.ANNOTATION_SUCCESS
 
+_EACH_HIT = "SELECT a.anchor, a.row, a.input, i.message, a.message FROM annotations a JOIN inputs i ON i.row = a.input"
 # The IN list is walked in ascending order and the index on anchor ends in the row: nothing is sorted.
-_HITS = (
-    "SELECT a.anchor, a.row, a.input, i.message, a.message FROM annotations a JOIN inputs i ON i.row = a.input"
-    " WHERE a.anchor IN ({}) ORDER BY a.anchor, a.row"
-)
+_HITS = f"{_EACH_HIT} WHERE a.anchor IN ({{}}) ORDER BY a.anchor, a.row"
+_ANCHORS = f"{_EACH_HIT} WHERE a.row IN ({{}}) AND +a.anchor = a.row ORDER BY a.row"
 
 
 def annotation(row: tuple[Any, ...]) -> AnnotationRecord:
@@ -122,11 +121,12 @@ class AnnotationQueries:
             statement += " UNION SELECT DISTINCT '', model_version_id, '' FROM model_annotations WHERE app = ?1"
         return self._connection.execute(f"{statement} ORDER BY 1, 2, 3", (app,)).fetchall()
 
-    def hits(self, anchors: Sequence[int]) -> list[HitRecord]:
+    def hits(self, anchors: Sequence[int], *, alone: bool = False) -> list[HitRecord]:
         wanted = distinct_ints(anchors)
         if not wanted:
             return []
-        found = page(self.room, _HIT_MESSAGES, cursors_in(self._connection, _HITS, wanted))
+        template = _ANCHORS if alone else _HITS
+        found = page(self.room, _HIT_MESSAGES, cursors_in(self._connection, template, wanted))
         return list(map(HitRecord._make, found))
 
 
