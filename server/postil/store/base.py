@@ -235,10 +235,7 @@ class Queries(
         ...
 
     def hits(self, anchors: Sequence[int], *, alone: bool = False) -> list[HitRecord]:
-        """Every annotation whose anchor is among these rows, with its input; ordered by (anchor, annotation row).
-
-        `alone`: only those that are anchors themselves, which is the oldest annotation of each.
-        """
+        """All annotations with these anchors, or those that are these anchors `alone`; by (anchor, annotation row)."""
         ...
 
 
