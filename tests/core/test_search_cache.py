@@ -100,7 +100,9 @@ def test_a_deleted_annotation_is_gone(world: World, cache: HitCache) -> None:
     anchor = world.add("a", EAST)
     row = world.region("a")
     assert read(world, cache, [anchor])[0] == [[anchor, row]]
+    assert cache._size > 0
     world.store.write(lambda tx: tx.delete_annotations(world.app.row, [row]))
+    assert cache._size == 0  # what is never served again is not held either
     assert read(world, cache, [anchor])[0] == [[anchor]]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from google.protobuf.struct_pb2 import Struct
 from pyroaring import BitMap
 
 from postil.index import checkpoint, columns
@@ -25,6 +27,19 @@ from support.waiting import until
 
 ROW_BYTES = 56  # of all columns
 STAMP = Stamp("store", "schema")
+
+
+def test_long_metadata_is_not_remembered() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(64):
+            struct = Struct()
+            struct.update({"note": str(number) * 250_000})
+            assert len(set(json_tokens(METADATA, struct))) == 1
+        del struct
+        assert tracemalloc.get_traced_memory()[0] < 2 << 20  # what was read is 28 MB
+    finally:
+        tracemalloc.stop()
 
 
 def test_places_follow_rows_through_packing() -> None:

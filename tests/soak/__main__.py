@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
@@ -159,7 +158,7 @@ class Soak:
         try:
             with urllib.request.urlopen(self._server.http + path, timeout=120) as answer:
                 answer.read()
-        except urllib.error.URLError as error:
+        except OSError as error:  # URLError is one, as is a connection that breaks off while it is read
             self.wrong[f"{name} {error}"] += 1
 
 

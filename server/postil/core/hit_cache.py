@@ -1,8 +1,8 @@
 """Framed hits by anchor, kept in memory while nothing that they show has changed.
 
 Reading ten hits from the store costs a search about as much as everything else in core together. The cache follows the
-change feed like every derived thing (law 1): what a change might have altered is never served again, and when in doubt
-the whole app is forgotten. Bounded in bytes; the oldest entries go first.
+change feed like every derived thing (law 1): what a change might have altered is forgotten, and when in doubt the whole
+app is. Bounded in bytes; the oldest entries go first.
 
 An anchor's hits are kept together, for searches that show every annotation, or its own annotation alone, for those that
 show one hit of each input: an input may have a thousand labels, and a hit repeats its input.
@@ -23,8 +23,11 @@ LIMIT_BYTES = 24 << 20
 _OVERHEAD = 300  # bytes of Python objects around one entry
 
 
+_Shelf = tuple[int, bool]  # app, whether what is on it is kept alone
+
+
 class _Entry(NamedTuple):
-    generation: int
+    shelf: _Shelf
     hits: tuple[Framed, ...]
     size: int
 
@@ -47,7 +50,7 @@ class HitCache:
         self._entries: dict[int, _Entry] = {}  # by anchor, what is kept alone by ~anchor; oldest first
         self._size = 0
         self._highest = 0  # annotation row in any entry so far
-        self._generations: dict[tuple[int, bool], int] = {}  # app, alone -> number of changes that were not harmless
+        self._shelves: dict[_Shelf, set[int]] = {}  # keys of the entries
         self._sequences: dict[int, int] = {}  # app -> its last change
         self._spaces: dict[int, tuple[int, list[SpaceRecord]]] = {}  # app -> the sequence it was read at, spaces
 
@@ -58,12 +61,16 @@ class HitCache:
             only_new = self._only_adds(change)
             for alone, harmless in ((True, only_new), (False, only_new and _all_have_vectors(change))):
                 if not harmless:
-                    self._generations[change.app, alone] = self._generations.get((change.app, alone), 0) + 1
+                    self._forget((change.app, alone))
 
     def _only_adds(self, change: Change) -> bool:
         if len(change.gone) or change.spaces_gone or not len(change.touched):
             return False
         return int(change.touched.min()) > self._highest
+
+    def _forget(self, shelf: _Shelf) -> None:
+        for place in self._shelves.pop(shelf, ()):
+            self._size -= self._entries.pop(place).size
 
     def hits(
         self, queries: Queries, app: AppRecord, anchors: Sequence[int], tail: bytes, *, alone: bool = False
@@ -77,13 +84,12 @@ class HitCache:
             tail: `hits.app_tail` of the app.
             alone: Only the annotation that is the anchor, which is the oldest of its hits.
         """
-        generation = self._generations.get((app.row, alone), 0)
         entries = self._entries
         found: dict[int, tuple[Framed, ...]] = {}
         absent: list[int] = []
         for anchor in anchors:
             entry = entries.get(~anchor if alone else anchor)
-            if entry is not None and entry.generation == generation:
+            if entry is not None:
                 found[anchor] = entry.hits
             else:
                 absent.append(anchor)
@@ -102,15 +108,16 @@ class HitCache:
         with self._lock:
             # A change during the read may or may not be in it, so what was read is used once and not kept.
             if self._sequences.get(app.row) == before:
-                self._keep(self._generations.get((app.row, alone), 0), read, alone=alone)
+                self._keep((app.row, alone), read)
         return read
 
-    def _keep(self, generation: int, read: dict[int, tuple[Framed, ...]], *, alone: bool) -> None:
+    def _keep(self, shelf: _Shelf, read: dict[int, tuple[Framed, ...]]) -> None:
         for anchor, hits in read.items():
             size = sum(len(hit.rest) for hit in hits) + _OVERHEAD * (1 + len(hits))
-            place = ~anchor if alone else anchor
+            place = ~anchor if shelf[1] else anchor
             self._drop(place)
-            self._entries[place] = _Entry(generation, hits, size)
+            self._entries[place] = _Entry(shelf, hits, size)
+            self._shelves.setdefault(shelf, set()).add(place)
             self._size += size
             self._highest = max(self._highest, hits[-1].annotation)
         while self._size > self._limit:
@@ -119,6 +126,7 @@ class HitCache:
     def _drop(self, place: int) -> None:
         entry = self._entries.pop(place, None)
         if entry is not None:
+            self._shelves[entry.shelf].discard(place)
             self._size -= entry.size
 
     def spaces(self, queries: Queries, app: int) -> list[SpaceRecord]:

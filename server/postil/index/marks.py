@@ -36,6 +36,8 @@ REGIONS = ("bounding_box", "mask", "polygon", "point", "span", "token")
 MEDIA = ("image", "video", "text", "audio")
 METADATA, INFO = "metadata", "info"  # which JSON a token is of
 
+_SHORT = 200  # characters of a token whose number is remembered
+
 
 class Said(NamedTuple):
     """What an annotation says, in the catalog's terms."""
@@ -116,14 +118,21 @@ def of_input(status: int, message: bytes) -> tuple[Mark, ...]:
     return (("input_status", status), *(("medium", name) for name in MEDIA if data.HasField(name)))  # type: ignore[arg-type]
 
 
-@lru_cache(maxsize=65_536)
 def token(kind: str, path: tuple[str, ...], leaf: str) -> int:
     """The number of a path and what is there. Keys are told apart from list steps and types by their first letter."""
     text = "\x1f".join((kind, *path, leaf))
+    return _repeated(text) if len(text) <= _SHORT else _digest(text)
+
+
+@lru_cache(maxsize=4096)  # what many items say; long texts would be many megabytes together
+def _repeated(text: str) -> int:
+    return _digest(text)
+
+
+def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-@lru_cache(maxsize=65_536)
 def id_number(annotation_id: str) -> int:
     """A 64-bit number for an annotation's id."""
     return int.from_bytes(hashlib.blake2b(annotation_id.encode(), digest_size=8).digest(), "little")
