@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from postil.core.candidates import Candidates, Near
 from postil.core.hit_cache import HitCache
+from postil.core.hit_reader import HitReader
 from postil.core.hits import app_tail
 from postil.store.base import HitRecord, Queries
 from postil.v1.annotation_pb2 import Annotation
@@ -94,6 +98,18 @@ def test_what_is_shown_alone_is_the_anchor_and_no_label_makes_it_forgotten(world
     assert read(world, cache, [anchor], alone=True) == ([[anchor]], 1)
     _delete(world, "a")
     assert read(world, cache, [anchor], alone=True) == ([[]], 1)
+
+
+def test_no_more_anchors_are_read_than_fill_a_page(world: World, cache: HitCache) -> None:
+    anchors = [world.add(f"i{i}", EAST) for i in range(4)]
+    rows = {anchor: [anchor, *(world.region(f"i{i}") for _ in range(9))] for i, anchor in enumerate(anchors)}
+    read(world, cache, anchors[-1:])
+    queries = Counting(world.store.read())
+    reader = HitReader(queries, cache, world.app)  # type: ignore[arg-type]
+    near = Near(np.array(anchors, np.int64), np.ones(4, np.float32), complete=True)
+    found = islice(Candidates(reader, near, 15, alone=False), 15)
+    assert [scored.hit.annotation for scored in found] == [*rows[anchors[0]], *rows[anchors[1]][:5]]
+    assert queries.asked == 2
 
 
 def test_a_deleted_annotation_is_gone(world: World, cache: HitCache) -> None:

@@ -6,6 +6,7 @@ order by `ranking.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import NamedTuple
@@ -75,14 +76,15 @@ class Candidates:
     Args:
         reader: Of the app.
         near: Where they are.
-        chunk: How many anchors to read at a time.
+        wanted: How many hits will be taken, about.
         alone: Give only the oldest annotation of each anchor, not all.
     """
 
-    def __init__(self, reader: HitReader, near: Near, chunk: int, *, alone: bool) -> None:
+    def __init__(self, reader: HitReader, near: Near, wanted: int, *, alone: bool) -> None:
         self._reader = reader
         self._near = near
-        self._chunk = min(chunk, _READ)
+        # No more anchors at a time than that takes: each may stand for a thousand annotations.
+        self._chunk = min(wanted if alone else math.ceil(wanted / reader.crowd()), _READ)
         self._alone = alone
 
     def __iter__(self) -> Iterator[Scored]:

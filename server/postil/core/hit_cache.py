@@ -51,6 +51,7 @@ class HitCache:
         self._size = 0
         self._highest = 0  # annotation row in any entry so far
         self._shelves: dict[_Shelf, set[int]] = {}  # keys of the entries
+        self._crowds: dict[int, float] = {}  # app -> hits of an anchor, on average in the last read of all
         self._sequences: dict[int, int] = {}  # app -> its last change
         self._spaces: dict[int, tuple[int, list[SpaceRecord]]] = {}  # app -> the sequence it was read at, spaces
 
@@ -105,6 +106,8 @@ class HitCache:
         for record in queries.hits(anchors, alone=alone):
             grouped.setdefault(record.anchor, []).append(frame(record, tail))
         read = {anchor: tuple(hits) for anchor, hits in grouped.items()}
+        if read and not alone:
+            self._crowds[app.row] = sum(map(len, read.values())) / len(read)
         with self._lock:
             # A change during the read may or may not be in it, so what was read is used once and not kept.
             if self._sequences.get(app.row) == before:
@@ -128,6 +131,10 @@ class HitCache:
         if entry is not None:
             self._shelves[entry.shelf].discard(place)
             self._size -= entry.size
+
+    def crowd(self, app: int) -> float:
+        """How many hits an anchor of the app (a row) stands for, as last seen: 1 or more."""
+        return self._crowds.get(app, 1.0)
 
     def spaces(self, queries: Queries, app: int) -> list[SpaceRecord]:
         """`Queries.spaces`, read again after any change to the app."""

@@ -40,6 +40,10 @@ class HitReader:
         """anchor -> every annotation that it stands for, oldest first, or the oldest alone, which is the anchor."""
         return self._cache.hits(self._queries, self._app, anchors, self._tail, alone=alone)
 
+    def crowd(self) -> float:
+        """How many annotations an anchor stands for, about."""
+        return self._cache.crowd(self._app.row)
+
     def of_rows(self, rows: Sequence[int], own: Sequence[int]) -> dict[int, Framed]:
         """annotation row -> its hit; those deleted since are left out.
 

@@ -195,7 +195,7 @@ class Searches:
             return []
         while True:
             near = nearest(self._indexes, point, query, k, flip=target.flip, observe=trace.walked)
-            ordered = unit(iter(Candidates(reader, near, chunk=wanted, alone=by_input)))
+            ordered = unit(iter(Candidates(reader, near, wanted, alone=by_input)))
             found = hits.within(room, islice(ordered, page.offset, wanted), _hit)
             trace.note("nearest", len(near.anchors))
             if len(found) == page.limit or near.complete:
