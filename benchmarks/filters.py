@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from benchmarks import filter_report, head_ranks, report
 from benchmarks.index import mixture
 from benchmarks.processes import ROOT
+from postil import memory
 from postil.core.call import Call
 from postil.core.downloads import Downloads
 from postil.core.hosting import Hosting
@@ -256,6 +257,7 @@ def main() -> int:
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--queries", type=int, default=100)
     args = parser.parse_args()
+    memory.steady()  # as `postil serve` does: it decides what large temporary arrays cost
     sizes = [int(size) for size in args.rows.split(",")]
     with tempfile.TemporaryDirectory(prefix="postil-bench-") as folder:
         figures = run(folder, sizes, max(sizes) if args.at is None else args.at, args.dim, args.queries)

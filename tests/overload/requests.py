@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -62,16 +63,17 @@ def mixture(count: int = 240) -> list[Request]:
     """A fixed round of calls: of twelve, five search by vector, three by a picture, two annotate, one lists a page, and
     one posts a picture."""
     rng, photos = _rng(), pictures()
+    looked_for, posted = cycle(photos), cycle(photos)  # each by itself, so that none is posted or asked for more often
     made = []
     for number in range(count):
-        turn, photo = number % 12, photos[number % len(photos)]
+        turn = number % 12
         if turn < 5:
             data = Data()
             data.embeddings.add(vector=rng.standard_normal(DIM).tolist())
             made.append(_request("PostInputsSearches", _search(data)))
         elif turn < 8:
             data = Data()
-            data.image.base64 = photo
+            data.image.base64 = next(looked_for)
             made.append(_request("PostInputsSearches", _search(data)))
         elif turn < 10:
             note = Annotation(input_id=f"stock-{number % INPUTS}")
@@ -81,7 +83,7 @@ def mixture(count: int = 240) -> list[Request]:
             made.append(_request("ListInputs", ListInputsRequest(per_page=20)))
         else:
             item = Input()
-            item.data.image.base64 = photo
+            item.data.image.base64 = next(posted)
             made.append(_request("PostInputs", PostInputsRequest(inputs=[item])))
     return made
 
