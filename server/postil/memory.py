@@ -3,6 +3,8 @@
 By default each of some ninety threads gets a share of up to sixteen heaps, in which a crowd of pictures leaves holes,
 and large pieces move into those heaps after their first use. Under overload the server grew without an end that way;
 with two heaps, and pieces of 256 KiB and more mapped each by itself, it stays flat (docs/adr/0017-limits.md).
+Each such piece costs a page fault for every 4 KiB of it, so what is made and dropped often is better smaller
+(`index/search.py`).
 """
 
 from __future__ import annotations
