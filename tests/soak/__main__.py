@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import random
 import sys
 import tempfile
@@ -51,6 +52,7 @@ class Sample(NamedTuple):
 
     minutes: float
     resident_mib: float  # with decoders
+    mapped_mib: float  # of that, pages of files, which the system takes back when it needs them
     handles: int
     wal_mib: float
 
@@ -83,12 +85,14 @@ class Soak:
 
     def sample(self, minutes: float) -> Sample:
         """Now."""
-        handles = 0
+        handles, mapped = 0, 0
         for process in processes_of(self._server):
             with contextlib.suppress(OSError):
                 handles += len(list(Path(f"/proc/{process}/fd").iterdir()))
+                mapped += int(Path(f"/proc/{process}/statm").read_text().split()[2])
         log = sum(path.stat().st_size for path in self._server.data_dir.glob("*-wal"))
-        return Sample(minutes, resident_mib(self._server), handles, log / 2**20)
+        mapped_mib = mapped * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return Sample(minutes, resident_mib(self._server), mapped_mib, handles, log / 2**20)
 
     def _client(self, number: int) -> None:
         chance, rng = random.Random(number), np.random.default_rng(number)
@@ -185,6 +189,16 @@ def memory(sample: Sample) -> float:
     return sample.resident_mib
 
 
+def mapped(sample: Sample) -> float:
+    return sample.mapped_mib
+
+
+def tenths(samples: list[Sample], of: Callable[[Sample], float]) -> str:
+    """The mean of each tenth, so that one can see whether something still grows, or has grown once."""
+    parts = np.array_split(np.array([of(sample) for sample in samples]), min(10, len(samples)))
+    return ", ".join(f"{part.mean():,.0f}" for part in parts)
+
+
 def handles(sample: Sample) -> float:
     return sample.handles
 
@@ -200,6 +214,7 @@ def lines(minutes: float, soak: Soak, samples: list[Sample]) -> list[str]:
         f"Soak: {minutes:,.0f} minutes, {CLIENTS} clients, {sum(soak.counts.values()):,} calls ({calls}).",
         f"Calls that went wrong: {sum(soak.wrong.values())}.",
         f"Resident memory in the second half, decoders included: {spread}.",
+        f"Resident memory in tenths of the run: {tenths(samples, memory)} MiB; of it files: {tenths(samples, mapped)}.",
         f"File handles in the second half: {min(open_files)} to {max(open_files)}.",
         f"Largest write-ahead log: {max(sample.wal_mib for sample in samples):,.1f} MiB.",
         "Targets that do not hold: " + ("; ".join(misses(soak, samples)) or "none") + ".",
