@@ -22,7 +22,6 @@ from support.web import WebServer
 
 SLOW = UserAppIDSet(app_id="slow")
 QUICK = UserAppIDSet(app_id="quick")
-PATIENCE_S = 60
 WAITING = (StatusCode.INPUT_PENDING, StatusCode.INPUT_IN_PROGRESS)
 
 

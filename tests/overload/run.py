@@ -40,10 +40,20 @@ def processes_of(server: Server) -> list[int]:
 
 def resident_mib(server: Server) -> float:
     """Of the server and its decoders; one that is being replaced is left out."""
+    return _mib(server, 1)
+
+
+def mapped_mib(server: Server) -> float:
+    """Of that, pages of files, which the system takes back when it needs them."""
+    return _mib(server, 2)
+
+
+def _mib(server: Server, column: int) -> float:
+    """A column of what the system says of each process's memory (proc(5), statm)."""
     pages = 0
     for process in processes_of(server):
         with contextlib.suppress(OSError):
-            pages += int(Path(f"/proc/{process}/statm").read_text().split()[1])
+            pages += int(Path(f"/proc/{process}/statm").read_text().split()[column])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import random
 import sys
 import tempfile
@@ -27,7 +26,7 @@ import grpc
 import numpy as np
 
 from overload.requests import DIM, INPUTS, pictures, stock
-from overload.run import processes_of, resident_mib
+from overload.run import mapped_mib, processes_of, resident_mib
 from postil.v1.annotation_pb2 import Annotation
 from postil.v1.annotation_service_pb2 import DeleteAnnotationsRequest, PostAnnotationsRequest
 from postil.v1.input_pb2 import Input
@@ -52,7 +51,7 @@ class Sample(NamedTuple):
 
     minutes: float
     resident_mib: float  # with decoders
-    mapped_mib: float  # of that, pages of files, which the system takes back when it needs them
+    mapped_mib: float  # of that, pages of files
     handles: int
     wal_mib: float
 
@@ -85,14 +84,12 @@ class Soak:
 
     def sample(self, minutes: float) -> Sample:
         """Now."""
-        handles, mapped = 0, 0
+        handles = 0
         for process in processes_of(self._server):
             with contextlib.suppress(OSError):
                 handles += len(list(Path(f"/proc/{process}/fd").iterdir()))
-                mapped += int(Path(f"/proc/{process}/statm").read_text().split()[2])
         log = sum(path.stat().st_size for path in self._server.data_dir.glob("*-wal"))
-        mapped_mib = mapped * os.sysconf("SC_PAGE_SIZE") / 2**20
-        return Sample(minutes, resident_mib(self._server), mapped_mib, handles, log / 2**20)
+        return Sample(minutes, resident_mib(self._server), mapped_mib(self._server), handles, log / 2**20)
 
     def _client(self, number: int) -> None:
         chance, rng = random.Random(number), np.random.default_rng(number)

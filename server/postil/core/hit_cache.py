@@ -149,5 +149,6 @@ class HitCache:
 
 def _all_have_vectors(change: Change) -> bool:
     """Whether each annotation that it touched had a vector written."""
-    owners = np.concatenate([put.rows for put in change.put]) if change.put else np.empty(0, np.int64)
-    return bool(np.isin(change.touched, owners).all())
+    if not change.put:
+        return False
+    return bool(np.isin(change.touched, np.concatenate([put.rows for put in change.put])).all())

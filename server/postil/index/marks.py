@@ -135,7 +135,7 @@ def _digest(text: str) -> int:
 
 def id_number(annotation_id: str) -> int:
     """A 64-bit number for an annotation's id."""
-    return int.from_bytes(hashlib.blake2b(annotation_id.encode(), digest_size=8).digest(), "little")
+    return _digest(annotation_id)
 
 
 def json_tokens(kind: str, value: Struct) -> Iterator[int]:

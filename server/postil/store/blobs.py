@@ -22,7 +22,7 @@ from postil.store.damage import refused
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PARTIAL = ".partial-"
-_REMEMBERED = 10_000  # files known to be what was put: 2 MB, where comparing one again takes about a millisecond
+_REMEMBERED = 10_000  # files known to be what was put: 2 MB; others are compared again before they are sent
 
 
 class FileBlobs:
