@@ -36,8 +36,10 @@ SPEC = Spec(
     classes=CLASSES,
     square=SQUARE,
 )
-# Larger batches are no faster (each picture is a run of convolutions by itself) and cost 10 MB a picture.
-BATCH = 2
+# Larger batches are no faster, each picture being a run of convolutions by itself. onnxruntime keeps what the most that
+# ever ran at once took: 19 MiB for two runs of one picture, 41 MiB for two of two, which would come as a step whenever
+# two batches first meet.
+BATCH = 1
 
 
 class PictureModel:
