@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from overload import bare
 from overload.load import SHED
 from overload.requests import mixture
 from overload.run import keep_apart, processes_of, senders
@@ -27,18 +29,28 @@ def refusal_ms(folder: Path, seconds: float) -> float:
     folder.mkdir()
     server = Server(folder, "--max-calls", "1")
     try:
-        keep_apart(server)
-        with _taken(server):
-            before = _spent_s(server)
-            (report,) = senders(server.grpc, "open", seconds, [_RATE])
-            spent = _spent_s(server) - before
+        return _cost_ms(server.grpc, partial(processes_of, server), seconds)
     finally:
         server.stop()
+
+
+def bare_refusal_ms(seconds: float) -> float:
+    """The same of a gRPC server with nothing of ours in it."""
+    with bare.serving() as (address, process):
+        return _cost_ms(address, lambda: [process], seconds)
+
+
+def _cost_ms(address: str, processes: Callable[[], list[int]], seconds: float) -> float:
+    keep_apart(processes())
+    with _taken(address):
+        before = _spent_s(processes())
+        (report,) = senders(address, "open", seconds, [_RATE])
+        spent = _spent_s(processes()) - before
     return spent / report["counts"].get(SHED, 0) * 1e3 if report["counts"].keys() == {SHED} else float("nan")
 
 
 @contextmanager
-def _taken(server: Server) -> Iterator[None]:
+def _taken(address: str) -> Iterator[None]:
     """The server's only place is taken, by a call whose request is yet to come."""
     over, asked = threading.Event(), threading.Event()
 
@@ -47,7 +59,7 @@ def _taken(server: Server) -> Iterator[None]:
         over.wait()
         yield from ()
 
-    with closing(grpc.insecure_channel(server.grpc)) as channel:
+    with closing(grpc.insecure_channel(address)) as channel:
         path = mixture(1)[0].path
         grpc.channel_ready_future(channel).result(60)
         begin: Any = channel.stream_unary(path)
@@ -60,9 +72,9 @@ def _taken(server: Server) -> Iterator[None]:
             call.cancel()
 
 
-def _spent_s(server: Server) -> float:
+def _spent_s(processes: list[int]) -> float:
     """Of the server and its decoders."""
     try:
-        return sum(map(processor_s, processes_of(server)))
+        return sum(map(processor_s, processes))
     except OSError:
         return float("nan")

@@ -27,6 +27,7 @@ from support.server import OWN, Server, clean_environment
 
 CLIENTS = 16
 TIMES = 10  # the capacity
+LESS = (1.5, 2, 4)  # times the capacity, for a moment each: how goodput falls on the way to ten times
 SENDERS = 2  # processes that share an open load
 TESTS = Path(__file__).resolve().parent.parent
 
@@ -89,6 +90,7 @@ class Outcome:
     steady_mib: float = 0.0
     offered: float = 0.0  # calls a second under overload
     goodput: float = 0.0
+    on_the_way: dict[float, float] = field(default_factory=dict)  # goodput at smaller loads, by how many times the best
     most_mib: float = 0.0
     back_s: float = 0.0  # from the end of the load until small calls are quick again
     counts: dict[str, int] = field(default_factory=dict)
@@ -116,11 +118,13 @@ class Outcome:
         quick, slow = self.p50_ms, self.p99_ms
         peaks = f"{self.peak:,.0f} good calls a second before, and {self.peak_after:,.0f} afterwards"
         offered = f"Offered {self.offered:,.0f} calls a second, {self.offered / self.peak:.1f} times as many"
+        way = ", ".join(f"{rate / self.peak:.0%} at {times:g} times" for times, rate in self.on_the_way.items())
         good = f"Good answers: {self.goodput:,.0f} a second, {self.goodput / self.peak:.0%} of the best before"
         return [
             f"At its best, {CLIENTS} clients in a closed loop: {peaks}.",
             f"A small call takes {self.idle_ms:.1f} ms when nothing else goes on.",
             f"{offered}: {shares}.",
+            f"On the way there, a moment each, good answers were {way}.",
             f"{good}; median {quick.get(GOOD, 0):,.0f} ms, p99 {slow.get(GOOD, 0):,.0f} ms.",
             f"Shed calls, as clients saw it: median {quick.get(SHED, 0):,.1f} ms, p99 {slow.get(SHED, 0):,.0f} ms.",
             f"Memory: {self.steady_mib:,.0f} MiB steady, {self.most_mib:,.0f} MiB at most under overload.",
@@ -151,15 +155,15 @@ def _keep_to(pid: int, *, first: bool) -> None:
                 os.sched_setaffinity(int(thread.name), cores[:1] if first else cores[1:])
 
 
-def keep_apart(server: Server) -> None:
-    """Keeps a server where `senders` keep away from."""
-    for process in processes_of(server):
+def keep_apart(processes: Sequence[int]) -> None:
+    """Keeps a server's processes where `senders` keep away from."""
+    for process in processes:
         _keep_to(process, first=True)
 
 
 def run(server: Server, steady_s: float, overload_s: float, patience_s: float = 60.0) -> Outcome:
     """The whole of it on a fresh server."""
-    keep_apart(server)
+    keep_apart(processes_of(server))
     for request in requests.stock():
         assert server.call(OWN, "PostInputs", request, timeout=120).status.code == 10000
     outcome = Outcome()
@@ -169,8 +173,9 @@ def run(server: Server, steady_s: float, overload_s: float, patience_s: float = 
         outcome.peak = _closed(server, steady_s)
     outcome.steady_mib = watch.most
     with Watch(server) as watch:
-        rate = outcome.peak * TIMES / SENDERS
-        reports = senders(server.grpc, "open", overload_s, [rate] * SENDERS)
+        for times in LESS:
+            outcome.on_the_way[times] = _goodput(_open(server, steady_s, outcome.peak * times))
+        reports = _open(server, overload_s, outcome.peak * TIMES)
     _sum_up(outcome, reports)
     outcome.most_mib = watch.most
     outcome.back_s = recovery(server, outcome.idle_ms, patience_s)
@@ -184,6 +189,16 @@ def _closed(server: Server, seconds: float) -> float:
     return float(best["counts"][GOOD] / best["seconds"])
 
 
+def _open(server: Server, seconds: float, rate: float) -> list[dict[str, Any]]:
+    """Reports of so many calls a second, whatever comes back."""
+    return senders(server.grpc, "open", seconds, [rate / SENDERS] * SENDERS)
+
+
+def _goodput(reports: Sequence[dict[str, Any]]) -> float:
+    """Good calls a second."""
+    return float(sum(report["counts"].get(GOOD, 0) for report in reports) / max(one["seconds"] for one in reports))
+
+
 def _sum_up(outcome: Outcome, reports: Sequence[dict[str, Any]]) -> None:
     seconds = max(report["seconds"] for report in reports)
     for report in reports:
@@ -193,7 +208,7 @@ def _sum_up(outcome: Outcome, reports: Sequence[dict[str, Any]]) -> None:
                 kept: dict[str, float] = getattr(outcome, name)
                 kept[fate] = max(kept.get(fate, 0.0), report[name][fate])
     outcome.offered = sum(report["sent"] for report in reports) / seconds
-    outcome.goodput = outcome.counts.get(GOOD, 0) / seconds
+    outcome.goodput = _goodput(reports)
 
 
 def probe(server: Server) -> float:

@@ -28,6 +28,7 @@ def test_overload_is_shed_and_passes(tmp_path: Path) -> None:
         server.stop()
     assert outcome.wrong() == {}
     assert outcome.goodput >= _LEAST * outcome.peak > 0, outcome.lines()
+    assert min(outcome.on_the_way.values()) >= _LEAST * outcome.peak, outcome.lines()
     assert outcome.counts.get(SHED, 0) > 0
     assert outcome.most_mib <= 1.5 * outcome.steady_mib
     assert outcome.back_s < 60
