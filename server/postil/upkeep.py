@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from postil.core.agreement import disagreements
 from postil.index import checkpoint, recovery
 from postil.index.builder import IDLE_S
 from postil.index.files import MANIFEST, Damaged, Folder
@@ -23,7 +24,7 @@ from postil.store.layout import INDEX, Unfinished, refuse_unfinished
 from postil.store.lock import DirectoryInUse, DirectoryLock
 from postil.store.migrations import NewerSchema
 from postil.store.sqlite import SqliteStore
-from postil.store.verify import verify as verify_store
+from postil.store.verify import verify
 
 # What these raise when the fault is in the directory or the machine; the text is for the person who asked.
 refusals = (Corrupt, DirectoryInUse, NewerSchema, Unfinished, Unusable, WriteFailed)
@@ -43,11 +44,11 @@ def verify_directory(data_dir: Path) -> Iterator[str]:
     try:
         lock = DirectoryLock(data_dir)
     except DirectoryInUse:
-        yield from verify_store(data_dir)
+        yield from verify(data_dir, disagreements)
         return
     try:
         sound = True
-        for finding in itertools.chain(verify_store(data_dir), _verify_index_files(data_dir / INDEX)):
+        for finding in itertools.chain(verify(data_dir, disagreements), _verify_index_files(data_dir / INDEX)):
             sound = False
             yield finding
     finally:

@@ -186,7 +186,7 @@ def run(server: Server, steady_s: float, overload_s: float, patience_s: float = 
 def _closed(server: Server, seconds: float) -> float:
     """Good calls a second when nobody asks before the last answer."""
     (best,) = senders(server.grpc, "closed", seconds, [CLIENTS])
-    return float(best["counts"][GOOD] / best["seconds"])
+    return float(best["good_a_second"])
 
 
 def _open(server: Server, seconds: float, rate: float) -> list[dict[str, Any]]:
@@ -196,7 +196,7 @@ def _open(server: Server, seconds: float, rate: float) -> list[dict[str, Any]]:
 
 def _goodput(reports: Sequence[dict[str, Any]]) -> float:
     """Good calls a second."""
-    return float(sum(report["counts"].get(GOOD, 0) for report in reports) / max(one["seconds"] for one in reports))
+    return float(sum(report["good_a_second"] for report in reports))
 
 
 def _sum_up(outcome: Outcome, reports: Sequence[dict[str, Any]]) -> None:

@@ -141,13 +141,19 @@ def _take_vectors(made: AnnotationDraft) -> None:
 
 
 def author(item: Annotation, user_id: str) -> tuple[str, str, str]:
-    """Fills in the worker and its deprecated mirrors. Returns (user, model version, workflow version) ids."""
+    """Fills in the worker and its deprecated mirrors. Returns (user, model version, workflow version) ids.
+
+    Mirrors of another kind of author go: what a model says would show as said by whatever user was named.
+    """
     kind = item.worker.WhichOneof("worker") if item.HasField("worker") else None
     if kind == "model" or (kind is None and item.model_version_id):
         version = item.worker.model.model_version.id or item.model_version_id
         item.worker.model.model_version.id = item.model_version_id = version
+        item.ClearField("user_id")
         return "", version, ""
+    item.ClearField("model_version_id")
     if kind == "workflow":
+        item.ClearField("user_id")
         return "", "", item.worker.workflow.version.id
     user = (item.worker.user.id if kind == "user" else "") or item.user_id or user_id
     item.worker.user.id = item.user_id = user_id if user == "me" else user

@@ -58,7 +58,7 @@ def _rewrite(tx: Transaction, rows: Sequence[int], concept: ConceptRecord) -> No
     for row, shown in tx.inputs_by_row([record.input for record in records.values() if record.input_level]).items():
         whole = Input.FromString(shown.message)
         if _rename(whole.data, concept):
-            tx.update_input(row, whole.SerializeToString())
+            tx.replace_input(row, whole.SerializeToString())
 
 
 def _rename(data: Data, concept: ConceptRecord) -> bool:

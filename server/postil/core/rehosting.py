@@ -51,7 +51,7 @@ def _rewrite(tx: Transaction, chunk: list[InputRecord], before: str, hosting: Ho
             medium = getattr(message.data, name)
             if medium.ByteSize():
                 medium.url = _moved(medium.url, medium.hosted, before, hosting)
-        tx.update_input(record.row, message.SerializeToString())
+        tx.replace_input(record.row, message.SerializeToString())
     masks = {}
     for annotation in tx.annotations_of_inputs([record.row for record in chunk]):
         moved = _with_mask(annotation, before, hosting)

@@ -288,6 +288,7 @@ class Transaction(
         """
         ...
 
+    def replace_input(self, row: int, message: bytes) -> None: ...  # the message alone; modified_us stays
     def delete_inputs(self, app: int, rows: Sequence[int]) -> None:
         """With annotations, labels, vectors and blob references."""
         ...

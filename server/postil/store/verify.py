@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database
 
+from postil.store.base import Queries
 from postil.store.blobs import FileBlobs, intact
 from postil.store.layout import BLOBS, DATABASE
 from postil.store.messages import damaged_messages
 from postil.store.migrations import migrations
+from postil.store.queries import SqliteQueries
 from postil.store.queries_vectors import ROW_BITS, ROW_MASK
 from postil.store.sql import connect, connect_still
 
@@ -166,8 +168,17 @@ _BLOBS_KEPT = (
 )
 
 
-def verify(data_dir: Path) -> Iterator[str]:
-    """What is wrong with the store in `data_dir`, a sentence each; nothing when it is sound."""
+def _nothing(_queries: Queries) -> Iterator[str]:
+    return iter(())
+
+
+def verify(data_dir: Path, more: Callable[[Queries], Iterator[str]] = _nothing) -> Iterator[str]:
+    """What is wrong with the store in `data_dir`, a sentence each; nothing when it is sound.
+
+    Args:
+        data_dir: A data directory.
+        more: Looks at the same snapshot and adds to it, if the schema is the newest.
+    """
     database = data_dir / DATABASE
     if not database.is_file():
         yield f"There is no database at {database}."
@@ -176,6 +187,8 @@ def verify(data_dir: Path) -> Iterator[str]:
         with closing(connect(database, writer=False)) as connection:
             connection.execute("BEGIN")
             yield from _database(connection)
+            if not migrations.pending(Database(connection)):
+                yield from more(SqliteQueries(connection))
             yield from _blobs(connection, FileBlobs(data_dir / BLOBS))
     except sqlite3.DatabaseError as error:
         yield f"The database cannot be read on: {error}."

@@ -141,21 +141,33 @@ class InputWrites(InputQueries):
         insert_rows(self._connection, "INSERT OR IGNORE INTO blob_refs (digest, input)", list(references))
 
     def update_input(self, row: int, message: bytes, *, status: int | None = None, blobs: Iterable[str] = ()) -> None:
-        found = self._connection.execute("SELECT app, status, anchor, job FROM inputs WHERE row = ?", (row,)).fetchone()
+        app, job, old, new = self._rewrite_input(row, message, status, self.now_us)
+        self._keep_blobs((digest, row) for digest in blobs)
+        if job and new != old:
+            self._move_in_job(app, job, old, new)
+
+    def replace_input(self, row: int, message: bytes) -> None:
+        self._rewrite_input(row, message, None, None)
+
+    def _rewrite_input(
+        self, row: int, message: bytes, status: int | None, modified_us: int | None
+    ) -> tuple[int, str, int, int]:
+        """Its app and job, its status before and now; what is None stays."""
+        found = self._connection.execute(
+            "SELECT app, anchor, job, status, modified_us FROM inputs WHERE row = ?", (row,)
+        ).fetchone()
         if found is None:
             raise Missing(f"input {row}")
-        app, old, anchor, job = found
+        app, anchor, job, old, modified_before = found
         new = old if status is None else int(status)
         self._connection.execute(
             "UPDATE inputs SET message = ?, crc = ?, status = ?, modified_us = ? WHERE row = ?",
-            (message, zlib.crc32(message), new, self.now_us, row),
+            (message, zlib.crc32(message), new, modified_before if modified_us is None else modified_us, row),
         )
-        self._keep_blobs((digest, row) for digest in blobs)
         effects = self._effects(app)
         effects.touched.append(anchor)
         effects.inputs[row] = InputFact(row, anchor, new, message)
-        if job and new != old:
-            self._move_in_job(app, job, old, new)
+        return app, job, old, new
 
     def _move_in_job(self, app: int, job: str, old: int, new: int) -> None:
         for status, step in ((old, -1), (new, 1)):
