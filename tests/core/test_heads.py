@@ -117,6 +117,14 @@ def test_held_out_scores_come_from_heads_that_did_not_see_the_label() -> None:
     assert float((found.argmax(axis=1) == DIGITS[LEARN]).mean()) > 0.9
 
 
+def test_what_one_example_teaches_is_not_known_without_it() -> None:
+    """Two concepts that exclude each other, both said to be true of the one example that says anything."""
+    labels = np.array([[1, 1], [0, 0], [np.nan, 0], [0, 0]], np.float32)
+    found = heads.held_out(np.eye(4, dtype=np.float32), labels, exclusive=True, seed=1)
+    assert found[0].tolist() == [0.5, 0.5]
+    assert np.isfinite(found).all()
+
+
 def test_folds_deal_each_concept_evenly() -> None:
     fold = heads.folds_of(LABELS[LEARN], 1, 5)
     for digit in range(10):

@@ -66,9 +66,9 @@ def put_back(data_dir: Path, step: str) -> None:
     before = schema_before(step)
     with closing(sqlite3.connect(data_dir / DATABASE, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        for name, (kind, _) in shapes(connection).items():
-            if name not in before and kind == "table":
-                connection.execute(f'DROP TABLE IF EXISTS "{name}"')
+        for name, (kind, _) in sorted(shapes(connection).items(), key=lambda item: item[1][0], reverse=True):
+            if name not in before and kind in {"trigger", "table"}:  # in this order: a table takes its triggers along
+                connection.execute(f'DROP {kind} "{name}"')
         for name, (kind, parts) in shapes(connection).items():
             if name not in before and kind == "index":
                 connection.execute(f'DROP INDEX "{name}"')

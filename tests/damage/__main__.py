@@ -54,8 +54,8 @@ def _pages(cases: int, seed: int) -> list[str]:
         " Every error named a remedy; no crash."
     )
     unseen = (
-        f"Not noticed: {counts['silent']:,} cases ({flips:,} of them flipped bytes in a page). SQLite keeps no"
-        " checksums of pages; messages, vectors, media, index files and models have their own."
+        f"Not noticed: {counts['silent']:,} cases ({flips:,} of them flipped bits or bytes in a page). SQLite keeps no"
+        " checksums of pages; rows have their own (docs/adr/0027)."
     )
     return [noticed, unseen]
 

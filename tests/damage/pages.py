@@ -1,8 +1,8 @@
 """Database pages: each case damages a copy of a database and looks who notices, and that nothing else comes of it.
 
-An outcome is one of: *refused* (the server does not start, and says why), *found* (SQLite's check of the pages, which
-every server runs after it starts; from then on it writes nothing), *verify* (only `postil verify` finds it), *read*
-(a read met it), *same* (every row reads as before), *silent* (a row reads differently and nobody can tell).
+An outcome is one of: *refused* (the server does not start, and says why), *found* (the check of the pages and of rows,
+which every server runs after it starts; from then on it writes nothing), *verify* (only `postil verify` finds it),
+*read* (a read met it), *same* (every row reads as before), *silent* (a row reads differently and nobody can tell).
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import random
 import shutil
 import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,29 @@ import numpy as np
 import pytest
 
 from damage.harm import BLOCK
+from postil.core.agreement import disagreements
 from postil.store.base import Corrupt, TooOld, WriteFailed
 from postil.store.damage import Broken
 from postil.store.layout import DATABASE
 from postil.store.sql import PAGE_BYTES
 from postil.store.sqlite import SqliteStore
 from postil.store.verify import verify
+from postil.v1.annotation_pb2 import Annotation
+from postil.v1.annotation_service_pb2 import PostAnnotationsRequest
+from postil.v1.app_pb2 import App
+from postil.v1.app_service_pb2 import PostAppsRequest
+from postil.v1.common_pb2 import UserAppIDSet
+from postil.v1.concept_pb2 import Concept
+from postil.v1.concept_service_pb2 import PostConceptLanguagesRequest
+from postil.v1.data_pb2 import Data
+from postil.v1.input_service_pb2 import PostInputsRequest
+from postil.v1.key_pb2 import Key
+from postil.v1.key_service_pb2 import PostKeysRequest
+from postil.v1.search_pb2 import Query, Rank, Search
+from postil.v1.search_service_pb2 import PostInputsSearchesRequest
+from support import belongings
+from support.photos import photo
+from support.server import OWN, Server
 from support.stores import Filler
 
 _ALLOWED = (Corrupt, WriteFailed)
@@ -39,8 +58,7 @@ class Pages:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._good, self._path = folder / "good", folder / "data"
-        furnish(self._good)
+        self._good, self._path = served(folder), folder / "damaged"
         self._truth = dump(self._good / DATABASE)
         self._size = (self._good / DATABASE).stat().st_size
         self.counts: Counter[str] = Counter()
@@ -49,7 +67,7 @@ class Pages:
         """Runs one case; its outcome. Raises AssertionError on an error that no caller should see."""
         rng = random.Random(seed)
         shutil.rmtree(self._path, ignore_errors=True)
-        shutil.copytree(self._good, self._path)
+        shutil.copytree(self._good, self._path, ignore=shutil.ignore_patterns("models", "index", "audit", "thumbnails"))
         harm = rng.choice(HARMS)
         content = bytearray((self._path / DATABASE).read_bytes())
         harm(content, rng)
@@ -76,7 +94,7 @@ class Pages:
             if store.health.damage:
                 _refuses_writes(store)
                 return "found"
-        if list(verify(self._path)):
+        if list(verify(self._path, disagreements)):
             return "verify"
         if met:
             return "read"
@@ -107,6 +125,53 @@ def _walk(store: SqliteStore) -> bool:
 def _refuses_writes(store: SqliteStore) -> None:
     with pytest.raises(Broken, match="postil restore"):
         store.write(lambda tx: tx.put_setting("x", "y"))
+
+
+def served(folder: Path) -> Path:
+    """The data directory of a server at rest that was given some of everything."""
+    server = Server(folder)
+    try:
+        place = UserAppIDSet(user_id="me", app_id="full")
+        call = partial(_good, server)
+        call("PostApps", PostAppsRequest(user_app_id=UserAppIDSet(user_id="me"), apps=[App(id=place.app_id)]))
+        belongings.fill(call, place)
+        _many(call, UserAppIDSet(user_id="me", app_id="many"))
+        call("PostKeys", PostKeysRequest(user_app_id=UserAppIDSet(user_id="me"), keys=[Key(scopes=["Search"])] * 20))
+    finally:
+        server.stop()
+    return server.data_dir
+
+
+def _good(server: Server, rpc: str, request: Any) -> Any:
+    answer = server.call(OWN, rpc, request, timeout=120)
+    assert answer.status.code == 10000, (rpc, answer.status)
+    return answer
+
+
+def _many(call: Callable[[str, Any], Any], place: UserAppIDSet) -> None:
+    """Inputs with vectors and labels, pictures with predictions, annotations, clicks, saved searches, languages."""
+    rng = np.random.default_rng(5)
+    inputs = PostInputsRequest(user_app_id=place)
+    for number in range(100):
+        item = inputs.inputs.add(id=f"input-{number}")
+        item.data.embeddings.add(vector=rng.standard_normal(128).tolist())
+        item.data.concepts.add(id=f"concept-{number % 20}", value=1)
+        item.data.metadata["shelf"] = number
+    for name in ("coffee.png", "chelsea.png", "rocket.jpg"):
+        inputs.inputs.add(id=name).data.image.base64 = photo(name)
+    call("PostInputs", inputs)
+    notes = []
+    for number in range(60):
+        said = Data(concepts=[Concept(id=f"concept-{number % 20}", value=number % 2)])
+        notes.append(Annotation(input_id=f"input-{number}", data=said))
+    call("PostAnnotations", PostAnnotationsRequest(user_app_id=place, annotations=notes))
+    for number in range(20):
+        rank = Rank(annotation=Annotation(data=Data(concepts=[Concept(id=f"concept-{number}", value=1)])))
+        search = Search(id=f"saved-{number}", query=Query(ranks=[rank]), save=True)
+        call("PostInputsSearches", PostInputsSearchesRequest(user_app_id=place, searches=[search]))
+        names = PostConceptLanguagesRequest(user_app_id=place, concept_id=f"concept-{number}")
+        names.concept_languages.add(id="de", name=f"Begriff {number}")
+        call("PostConceptLanguages", names)
 
 
 def furnish(path: Path) -> None:

@@ -23,6 +23,6 @@ def test_damaged_pages_are_found_or_met_and_nothing_is_written_after(tmp_path: P
     outcomes = [pages.case(seed) for seed in range(PAGE_CASES)]
     assert outcomes.count("refused") > 3
     assert outcomes.count("found") > 15
-    # SQLite keeps no checksums of pages: a byte inside a stored text can change unseen (docs/adr/0015). Nothing larger.
+    # SQLite keeps no checksums of pages: what rows do not seal can change unseen (docs/adr/0027). Nothing larger.
     unseen = {seed for seed, outcome in enumerate(outcomes) if outcome == "silent"}
     assert sum(pages.counts[f"{harm} silent"] for harm in ("flip_bit", "flip_bytes")) == len(unseen)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from postil.store import seals
 from postil.store.layout import DATABASE
 from postil.store.sqlite import SqliteStore
 from support.stores import Filler
@@ -36,6 +37,7 @@ def tamper(data_dir: Path) -> Callable[..., None]:
 
     def run(*statements: str) -> None:
         with closing(sqlite3.connect(data_dir / DATABASE, isolation_level=None)) as connection:
+            seals.register(connection)
             for statement in statements:
                 connection.execute(statement)
 

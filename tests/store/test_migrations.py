@@ -36,6 +36,7 @@ NAMES = [
     "m0012_datasets",
     "m0013_evaluations",
     "m0014_upkeep",
+    "m0015_seals",
 ]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from postil.store import seals
 from postil.store.layout import DATABASE
 from postil.store.migrations import migrations
 from postil.store.sql import PAGE_BYTES
@@ -70,6 +71,7 @@ def reduced(full: Path, target: Path, last: str) -> None:
     with closing(sqlite3.connect(target, isolation_level=None)) as connection:
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         migrations.apply(Database(connection), stop_before=after[0] if after else None)
+        seals.register(connection)
         connection.execute("ATTACH ? AS new", (str(full),))
         for table in _tables(connection, "main"):
             if table.startswith(("_sqlite", "sqlite_")):

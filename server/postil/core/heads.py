@@ -68,7 +68,7 @@ def fit(
     """Heads for labelled vectors. The same arguments, library versions and thread count give the same bits.
 
     A concept without known labels of both kinds gets a head that says how often it was present. Where concepts exclude
-    each other, rows without a present concept teach nothing.
+    each other, rows without a present concept teach nothing; when none has one, all concepts are equally likely.
 
     Args:
         vectors: float32 [n, dim], finite, n > 0.
@@ -82,19 +82,19 @@ def fit(
         Stopped: `stop` said so.
     """
     vectors, labels = _taught(vectors, labels, exclusive=exclusive)
-    scale = _scale(vectors)
-    rows = _scaled(vectors, scale)
+    if not len(vectors):  # as where all that teaches is in the fold that `held_out` leaves out
+        return _unsure(labels.shape[1], vectors.shape[1])
+    rows = _scaled(vectors, scale := _scale(vectors))
     spread = _spread(rows, labels, exclusive, seed, stop)
     progress(0.3)
-    folds = folds_of(labels, seed)
-    told = _told(progress, 0.3, 1.0)
-    solved = solve(_problem(rows, labels, exclusive, [*_kept(folds), None], [spread]), told, stop)
+    problem = _problem(rows, labels, exclusive, [*_kept(folds := folds_of(labels, seed)), None], [spread])
+    solved = solve(problem, _told(progress, 0.3, 1.0), stop)
     margins = _out_of_fold(rows, solved.weights[:-1], solved.biases[:-1], folds)
-    slopes, shifts = _temperature(margins, labels) if exclusive else _platt(margins, labels)
+    slopes, shifts = (_temperature if exclusive else _platt)(margins, labels)
     weights, biases = solved.weights[-1] * slopes[:, None], solved.biases[-1] * slopes + shifts
     if not exclusive:
-        one_kind = _one_kind(labels)
-        weights, biases = np.where(one_kind[0], 0.0, weights), np.where(one_kind[0][:, 0], one_kind[1], biases)
+        one, bias = _one_kind(labels)
+        weights, biases = np.where(one, 0.0, weights), np.where(one[:, 0], bias, biases)
     return _folded(weights, biases, scale, exclusive)
 
 
@@ -163,6 +163,11 @@ def reliability(scores: Matrix, labels: Matrix, bins: int = 10) -> list[Reliabil
     return [
         Reliability(k / bins, (k + 1) / bins, int(counts[k]), float(means[k]), float(shares[k])) for k in range(bins)
     ]
+
+
+def _unsure(concepts: int, dim: int) -> Heads:
+    """Heads of concepts that exclude each other and are equally likely."""
+    return Heads(np.zeros((concepts, dim), np.float32), np.zeros(concepts, np.float32), exclusive=True)
 
 
 def _taught(vectors: Matrix, labels: Matrix, *, exclusive: bool) -> tuple[Matrix, Matrix]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from postil.store import seals
 from postil.store.base import Corrupt, StoreClosed, WriteFailed
 from postil.store.messages import damaged_messages
 from postil.store.sql import connect
@@ -221,5 +222,6 @@ class Checker:
             if said != "ok":
                 self._health.note(" ".join(str(said).split()))
                 return
-        for said in damaged_messages(connection, lambda: not self._closing.is_set()):
-            self._health.note(said)
+        for look in (damaged_messages, seals.broken):
+            for said in look(connection, lambda: not self._closing.is_set()):
+                self._health.note(said)

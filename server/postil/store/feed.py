@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from postil.store import seals
 from postil.store.base import AnnotationFact, Change, Facts, InputFact, Queries, Rows, TooOld, Vectors
 from postil.store.sql import insert_rows
 
@@ -73,8 +74,7 @@ def _without(vectors: Vectors, gone: set[int]) -> Vectors | None:
 
 def write_changes(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
     """Inserts the changes' rows: who was touched, not the vectors themselves."""
-    head = "INSERT INTO changes (seq, app, touched, gone, put, spaces_gone)"
-    insert_rows(connection, head, [_row(change) for change in changes])
+    insert_rows(connection, seals.insertion("changes"), seals.sealed(_row(change) for change in changes))
 
 
 def _row(change: Change) -> ChangeRow:

@@ -16,6 +16,7 @@ from typing import Any
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from postil.store import seals
 from postil.store.hosted import digests_in_part
 from postil.store.sql import PAGE_BYTES, connect
 
@@ -367,3 +368,16 @@ def m0014_upkeep(database: Database) -> None:
     for table in ("annotations", "inputs", "concepts"):
         database.execute(f"ALTER TABLE {table} ADD COLUMN crc INTEGER NOT NULL DEFAULT 0")
         database.execute(f"UPDATE {table} SET crc = crc32(message)")
+
+
+@migrations()
+def m0015_seals(database: Database) -> None:
+    """Checksums of rows that nothing else would tell a flipped bit in."""
+    seals.register(database.conn)
+    for table in (
+        "apps", "spaces", "concept_names", "relations", "named", "jobs", "keys", "settings", "identity", "changes",
+        "datasets", "dataset_inputs", "dataset_versions", "dataset_version_parts", "searches_run", "outputs",
+        "feedback", "feedback_marks", "models", "model_versions", "model_heads", "model_concepts", "model_examples",
+        "evaluations", "model_annotations", "predictions",
+    ):  # fmt: skip
+        seals.put(database.conn, table)

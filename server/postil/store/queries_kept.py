@@ -7,11 +7,12 @@ import struct
 from collections.abc import Sequence
 
 from postil.store.kept import KeptHit, KeptSearch, NamedRecord
+from postil.store.seals import WRITTEN
 from postil.store.sql import listed, page, select_in
 
 NAMED = "row, kind, id, detail, message"
 _PAGE = listed(NAMED, "named")
-SEARCH = "app, id, time_us, sequence, endpoint, request, page, per_page, end_user, hits"
+SEARCH = WRITTEN["searches_run"]
 HIT = struct.Struct("<IIf")  # annotation, input, score
 
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from postil.store.predictions import OutputRecord, Predicted
 from postil.store.records import AppRecord
+from postil.store.seals import WRITTEN
 from postil.store.sql import select_in
 
-OUTPUT = "app, id, time_us, message"
+OUTPUT = WRITTEN["outputs"]
 
 
 class PredictionRows:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from postil.store import seals
 from postil.store.faults import TooMuch
 
 CHUNK = 1024  # values per IN list; a power of two, far below SQLite's limit of 32,766 parameters
@@ -35,6 +36,7 @@ def connect(path: Path, *, writer: bool) -> sqlite3.Connection:
     The writer's connection is bound to the thread that opens it. Readers may be closed from another thread.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=writer, cached_statements=256)
+    seals.register(connection)
     connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
     connection.execute("PRAGMA temp_store=MEMORY")
     if writer:
@@ -49,7 +51,9 @@ def connect(path: Path, *, writer: bool) -> sqlite3.Connection:
 
 def connect_still(path: Path) -> sqlite3.Connection:
     """Opens a database that nobody writes, for reading, and leaves no file beside it."""
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    seals.register(connection)
+    return connection
 
 
 @lru_cache(maxsize=512)

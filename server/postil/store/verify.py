@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from postil.store import seals
 from postil.store.base import Queries
 from postil.store.blobs import FileBlobs, intact
 from postil.store.layout import BLOBS, DATABASE
@@ -209,6 +210,7 @@ def _database(connection: sqlite3.Connection) -> Iterator[str]:
     yield from _vectors(connection)
     if not migrations.pending(Database(connection)):
         yield from damaged_messages(connection)
+        yield from seals.broken(connection)
 
 
 def _pages(connection: sqlite3.Connection) -> Iterator[str]:

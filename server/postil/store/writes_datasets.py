@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
+from postil.store import seals
 from postil.store.base import Duplicate, Missing
 from postil.store.datasets import DatasetRecord, DatasetVersionRecord, Part
 from postil.store.queries_datasets import DatasetRows
@@ -44,8 +45,8 @@ class DatasetRowWrites(DatasetRows):
         before = self._connection.total_changes
         insert_rows(
             self._connection,
-            "INSERT OR IGNORE INTO dataset_inputs (dataset, input, added_us)",
-            [(dataset, row, self.now_us) for row in sorted({row for (row,) in mine})],
+            seals.insertion("dataset_inputs", ignore=True),
+            seals.sealed((dataset, row, self.now_us) for row in sorted({row for (row,) in mine})),
         )
         return self._edited(dataset, before)
 

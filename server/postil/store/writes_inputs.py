@@ -209,7 +209,9 @@ class InputWrites(InputQueries):
 
     def put_job(self, app: int, job_id: str) -> None:
         self._connection.execute(
-            "INSERT OR IGNORE INTO jobs VALUES (?, ?, 0, 0, 0, 0, 0, ?, ?)", (app, job_id, self.now_us, self.now_us)
+            "INSERT OR IGNORE INTO jobs (app, id, pending, in_progress, success, failed, cancelled, created_us,"
+            " modified_us) VALUES (?, ?, 0, 0, 0, 0, 0, ?, ?)",
+            (app, job_id, self.now_us, self.now_us),
         )
 
     def count_job(self, app: int, job_id: str, *, pending: int = 0, success: int = 0, failed: int = 0) -> None:

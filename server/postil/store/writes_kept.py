@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from postil.store import seals
 from postil.store.base import Duplicate, Missing
 from postil.store.kept import KeptSearch, NamedRecord
-from postil.store.queries_kept import HIT, SEARCH, KeptRows
+from postil.store.queries_kept import HIT, KeptRows
 from postil.store.sql import distinct_ints, insert_rows, run_in, select_in
 
 
@@ -42,12 +43,12 @@ class KeptRowWrites(KeptRows):
         apps = {row for (row,) in select_in(self._connection, "SELECT row FROM apps WHERE row IN ({})", wanted)}
         insert_rows(
             self._connection,
-            f"INSERT OR IGNORE INTO searches_run ({SEARCH})",
-            [
+            seals.insertion("searches_run", ignore=True),
+            seals.sealed(
                 (*search[:-1], b"".join([HIT.pack(*hit) for hit in search.hits]))
                 for search in searches
                 if search.app in apps
-            ],
+            ),
         )
 
     def forget_searches(self, before_us: int, limit: int) -> int:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from postil.store import seals
 from postil.store.predictions import NewPrediction, OutputRecord
-from postil.store.queries_predictions import OUTPUT, PredictionRows
+from postil.store.queries_predictions import PredictionRows
 from postil.store.sql import distinct_ints, insert_rows, select_in
-
-_ANNOTATION = (
-    "INSERT INTO model_annotations (row, app, input, anchor, id, model_version_id, created_us, modified_us, message)"
-)
-_VALUE = "INSERT INTO predictions (app, concept, anchor, annotation, value)"
 
 
 class PredictionRowWrites(PredictionRows):
@@ -33,21 +29,21 @@ class PredictionRowWrites(PredictionRows):
         self._check_present("inputs", app, [one.input for one in predictions])
         insert_rows(
             self._connection,
-            _ANNOTATION,
-            [
+            seals.insertion("model_annotations"),
+            seals.sealed(
                 (p.row, app, p.input, p.anchor, p.id, p.model_version_id, p.created_us, p.created_us, p.message)
                 for p in predictions
-            ],
+            ),
         )
         # In the order of the tree that they go into.
         values = sorted((app, concept, p.anchor, p.row, value) for p in predictions for concept, value in p.values)
-        insert_rows(self._connection, _VALUE, values)
+        insert_rows(self._connection, seals.insertion("predictions"), seals.sealed(values))
 
     def keep_outputs(self, outputs: Sequence[OutputRecord]) -> None:
         wanted = distinct_ints(output.app for output in outputs)
         apps = {row for (row,) in select_in(self._connection, "SELECT row FROM apps WHERE row IN ({})", wanted)}
         rows = [tuple(output) for output in outputs if output.app in apps or not output.app]
-        insert_rows(self._connection, f"INSERT OR IGNORE INTO outputs ({OUTPUT})", rows)
+        insert_rows(self._connection, seals.insertion("outputs", ignore=True), seals.sealed(rows))
 
     def forget_outputs(self, before_us: int, limit: int) -> int:
         return self._connection.execute(
