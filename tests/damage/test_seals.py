@@ -26,11 +26,10 @@ _OTHERWISE = {
     "blob_refs": "store/verify.py: a digest without a blob, an input that is not there",
     "version_blobs": "store/verify.py: likewise",
     "counters": "store/verify.py: rows that were never given out",
-    "renames": "nobody: it is empty but for moments",
     "_sqlite_migrations": "the next start, which knows the names",
     "sqlite_sequence": "nobody: numbers of rows that are not there",
 }
-_RARE = {"feedback_marks", "relations", "outputs"}  # the directory below has none of these
+_RARE = {"feedback_marks", "relations", "outputs", "renames"}  # the directory below has none of these
 
 
 @pytest.fixture(scope="module")

@@ -378,6 +378,6 @@ def m0015_seals(database: Database) -> None:
         "apps", "spaces", "concept_names", "relations", "named", "jobs", "keys", "settings", "identity", "changes",
         "datasets", "dataset_inputs", "dataset_versions", "dataset_version_parts", "searches_run", "outputs",
         "feedback", "feedback_marks", "models", "model_versions", "model_heads", "model_concepts", "model_examples",
-        "evaluations", "model_annotations", "predictions",
+        "evaluations", "model_annotations", "predictions", "renames",
     ):  # fmt: skip
         seals.put(database.conn, table)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 _WATCHED = (
     "apps", "spaces", "concept_names", "relations", "named", "jobs", "keys", "settings", "identity", "datasets",
     "dataset_versions", "dataset_version_parts", "feedback", "feedback_marks", "models", "model_versions",
-    "model_heads", "model_concepts", "model_examples", "evaluations",
+    "model_heads", "model_concepts", "model_examples", "evaluations", "renames",
 )  # fmt: skip
 # Rows that come by the hundred and never change: who inserts them seals them (`sealed`), since a trigger would take the
 # interpreter's lock once for each. Their columns, in the order of the seal.
