@@ -33,7 +33,7 @@ Call = Callable[..., bytes]  # the dispatcher's
 
 _READERS = 8  # threads that answer reads, as many as behind the gRPC door
 _EAGER = 2  # of them take calls as they come, the others while these are held up by long ones
-_REMEMBERED = 16 << 20  # bytes of JSON of stored messages, for each type of them
+_REMEMBERED = 6 << 20  # bytes of stored messages with their JSON, for each type: some two or three thousand
 _PASSED_ON = ("authorization", "x-clarifai-session-token", "x-clarifai-request-id-prefix", "x-clarifai-client")
 _REFUSALS: dict[Reason, statuses.Code] = {
     Reason.UNIMPLEMENTED: StatusCode.NOT_IMPLEMENTED,

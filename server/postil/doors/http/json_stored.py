@@ -36,7 +36,7 @@ _SCORE = Hit.DESCRIPTOR.fields_by_name["score"]
 _SCORE_BYTE = bytes([_SCORE.number << 3 | 5])  # what stands before a 32-bit float
 _SCORE_END = 5  # where the score's bytes end in a hit that begins with it
 _BEGIN = b'[{"score":'
-_COST = 4  # bytes kept for each byte of a message: itself and its JSON, which is about three times as long
+_COST = 200  # bytes of what a piece is kept in: two objects and their place in a table
 _MOST = 256  # times the bytes of a message: more than its JSON can have
 _LARGEST = 64 * 1024  # bytes of a message worth remembering
 
@@ -77,7 +77,7 @@ class Remembered:
 
     Args:
         text: Writes those that are not known.
-        capacity: Bytes of messages and texts together, roughly.
+        capacity: Bytes of messages and texts together.
     """
 
     def __init__(self, text: Callable[[bytes], bytes], capacity: int) -> None:
@@ -106,7 +106,7 @@ class Remembered:
         if self._size > self._half:
             self._old, self._young, self._size = self._young, {}, 0
         self._young[message] = piece
-        self._size += _COST * len(message)
+        self._size += _COST + len(message) + len(piece)
 
 
 class StoredPrinter(Printer):
