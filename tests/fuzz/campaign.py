@@ -32,6 +32,7 @@ from google.protobuf.message import DecodeError, Message
 from fuzz.breeding import Herd
 from fuzz.ids import NAMES
 from fuzz.messages import Maker
+from postil.upkeep import verify_directory
 from postil.v1.app_pb2 import App
 from postil.v1.app_service_pb2 import DeleteAppRequest, PostAppsRequest
 from postil.v1.common_pb2 import UserAppIDSet
@@ -371,8 +372,9 @@ def _aftermath(server: Victim, app: str) -> list[str]:
     if server.process.poll() is not None:
         last = server.log.read_text(errors="replace").partition("Fatal Python error")[2] or server.tail()
         return [f"the server ended with {server.process.poll()}: {_current(last)}"]
+    wrong = [f"postil verify: {one}" for one in verify_directory(server.data_dir)]
     server.good("DeleteApp", DeleteAppRequest(user_app_id=UserAppIDSet(user_id=USER, app_id=app)))
-    return []
+    return wrong
 
 
 def _current(trace: str) -> str:
