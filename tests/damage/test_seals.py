@@ -88,14 +88,21 @@ def _keyed(connection: sqlite3.Connection) -> set[str]:
     return {name for (name,) in found}
 
 
-def test_the_look_after_a_start_finds_it_and_writes_stop(data_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [("keys", "expires_us = expires_us + 1"), ("named", "detail = CAST(x'ff' AS TEXT)")],  # the latter is no text
+)
+def test_the_look_after_a_start_finds_it_and_writes_stop(
+    data_dir: Path, tmp_path: Path, table: str, change: str
+) -> None:
     damaged = tmp_path / "data"
     shutil.copytree(data_dir, damaged, ignore=shutil.ignore_patterns("models", "index"))
     with closing(sqlite3.connect(damaged / DATABASE, isolation_level=None)) as connection:
-        connection.execute("DROP TRIGGER keys_updated")
-        connection.execute("UPDATE keys SET expires_us = expires_us + 1 WHERE row = 1")
+        connection.execute(f"DROP TRIGGER {table}_updated")
+        connection.execute(f"UPDATE {table} SET {change} WHERE row = 1")  # noqa: S608
+    assert f"Row 1 of {table} fails its checksum." in verify_directory(damaged)
     with SqliteStore(damaged) as store:
         checker = store.checker(lambda: None, lambda: None)
         checker.start()
         checker.wait()
-        assert "Row 1 of keys fails its checksum." in str(store.health.damage)
+        assert f"Row 1 of {table} fails its checksum." in str(store.health.damage)

@@ -40,10 +40,12 @@ class _Table(NamedTuple):
     name: str
     key: tuple[str, ...]
     columns: tuple[str, ...]  # what a seal is of, in order
+    texts: frozenset[str]  # those of them that are texts
 
     def seal(self, of: str = "") -> str:
-        """The SQL of a row's seal; `of` is what stands before each column."""
-        return f"postil_seal({', '.join(of + column for column in self.columns)})"
+        """The SQL of a row's seal; `of` is what stands before each column. Texts go as bytes: damaged ones may be none."""
+        parts = (f"CAST({of}{name} AS BLOB)" if name in self.texts else of + name for name in self.columns)
+        return f"postil_seal({', '.join(parts)})"
 
 
 def register(connection: sqlite3.Connection) -> None:
@@ -100,16 +102,14 @@ def _table(connection: sqlite3.Connection, name: str) -> _Table:
     found = connection.execute(f"PRAGMA table_info({name})").fetchall()
     key = sorted((place, column) for _, column, _, _, _, place in found if place)
     columns = tuple(WRITTEN[name].split(", ") if name in WRITTEN else (row[1] for row in found if row[1] != _COLUMN))
-    return _Table(name, tuple(column for _, column in key), columns)
+    texts = frozenset(column for _, column, kind, *_ in found if kind == "TEXT")
+    return _Table(name, tuple(column for _, column in key), columns, texts)
 
 
 def _seal(*values: object) -> int:
-    """CRC-32 over the values, each with its kind and length before it."""
+    """CRC-32 over the values, each with its length before it; a text is its bytes, a number what Python writes."""
     crc = 0
     for value in values:
-        if isinstance(value, bytes):
-            crc = zlib.crc32(value, zlib.crc32(b"b%d:" % len(value), crc))
-        else:
-            text = repr(value).encode("utf-8", "surrogatepass")
-            crc = zlib.crc32(text, zlib.crc32(b"r%d:" % len(text), crc))
+        content = value if isinstance(value, bytes) else (value if isinstance(value, str) else repr(value)).encode()
+        crc = zlib.crc32(content, zlib.crc32(b"%d:" % len(content), crc))
     return crc
