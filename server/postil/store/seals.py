@@ -43,7 +43,7 @@ class _Table(NamedTuple):
     texts: frozenset[str]  # those of them that are texts
 
     def seal(self, of: str = "") -> str:
-        """The SQL of a row's seal; `of` is what stands before each column. Texts go as bytes: damaged ones may be none."""
+        """The SQL of a row's seal; `of` is what stands before each column. Texts go as bytes: one may be damaged."""
         parts = (f"CAST({of}{name} AS BLOB)" if name in self.texts else of + name for name in self.columns)
         return f"postil_seal({', '.join(parts)})"
 
