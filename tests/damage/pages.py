@@ -25,6 +25,7 @@ from postil.core.agreement import disagreements
 from postil.store.base import Corrupt, TooOld, WriteFailed
 from postil.store.damage import Broken
 from postil.store.layout import DATABASE
+from postil.store.migrations import NewerSchema
 from postil.store.sql import PAGE_BYTES
 from postil.store.sqlite import SqliteStore
 from postil.store.verify import verify
@@ -84,6 +85,8 @@ class Pages:
     def _outcome(self) -> str:
         try:
             store = SqliteStore(self._path)
+        except NewerSchema:  # a changed name of a step is one that this version does not know
+            return "refused"
         except _ALLOWED as error:
             return "refused" if "postil restore" in str(error) else f"refused without a remedy: {error}"
         with closing(store):
