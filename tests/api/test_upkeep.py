@@ -14,6 +14,7 @@ import pytest
 import requests
 from sqlite_utils import Database
 
+from postil.store import seals
 from postil.store.layout import BLOBS, DATABASE
 from postil.store.verify import verify
 from postil.v1 import dataset_service_pb2 as datasets
@@ -96,6 +97,7 @@ def test_a_rename_that_a_dead_server_left_is_ended_before_calls(server: Server) 
     good(server, "PostInputs", PostInputsRequest(inputs=[item]))
     server.kill9(restart=False)
     with closing(sqlite3.connect(server.data_dir / DATABASE)) as connection:
+        seals.register(connection)
         database = Database(connection)
         row, app = connection.execute("SELECT row, app FROM concepts WHERE id = 'dog'").fetchone()
         database.table("concepts").update(row, {"name": "Hound"})
