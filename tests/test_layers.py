@@ -14,8 +14,10 @@ CLIENT = ROOT / "clients/python/postil_client"
 STUBS = SERVER / "v1"
 
 # Rooms, and the rooms whose code each may import; a room may always import from itself.
-LEAVES = {"errors", "v1"}
+MACHINE = {"memory", "processors"}  # what is asked of it; they know nothing of the rest
+LEAVES = {"errors", "v1"} | MACHINE
 ROOMS: dict[str, set[str]] = {
+    **{name: set() for name in MACHINE},
     "errors": {"v1"},
     "v1": set(),
     "store": LEAVES,

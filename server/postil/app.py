@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import tomllib
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from google.protobuf.internal import api_implementation
 from starlette.types import ASGIApp
 
-from postil import descriptors, guards, logs, services
+from postil import descriptors, guards, logs, processors, services
 from postil.access import DEFAULT_APP, DEFAULT_USER, Access, Credentials
 from postil.config import Address, Config, ConfigError
 from postil.core import concept_names, model_parts
@@ -42,7 +41,6 @@ from postil.embed.packaged import Unusable
 from postil.embed.registry import ModelRegistry
 from postil.errors import Failure
 from postil.index.base import Plan
-from postil.index.builder import lower_priority
 from postil.index.catalogs import Catalogs
 from postil.index.manager import IndexManager
 from postil.media.decoders import Budget, Decoders
@@ -64,6 +62,7 @@ log = logs.get(__name__)
 
 
 _PRESSURE = 0.9  # of the index; above it, loading waits
+_EAGER = 2  # threads that read, at least: one that is held up must not hold up all
 
 
 class Listening(NamedTuple):
@@ -177,7 +176,7 @@ class App:
         credentials: Credentials,
     ) -> Dispatcher:
         config, own = self._config, self._own
-        threads = config.embed_threads or os.cpu_count() or 1
+        threads = config.embed_threads or processors.count()
         embedders = own(ModelRegistry(config.data_dir, threads, user_models(config)))
         downloads = Downloads(Fetcher(map(str, config.fetch_allow)).fetch, store.blobs, hosting)
         intake = own(Intake(store.blobs, embedders, hosting, opening))
@@ -210,13 +209,13 @@ class App:
 
     def _chores(self, store: SqliteStore, index: IndexManager) -> None:
         """What goes on behind calls. Media are swept once all pages were looked through."""
-        made = self._own(Chores(store, lambda: not store.health.damage, lower_priority, self._forget_thumbnails))
+        made = self._own(Chores(store, lambda: not store.health.damage, processors.step_back, self._forget_thumbnails))
 
         def sound() -> None:
             index.mend()
             made.sweep_soon()
 
-        self._afterwards += [made.start, self._own(store.checker(lower_priority, sound)).start]
+        self._afterwards += [made.start, self._own(store.checker(processors.step_back, sound)).start]
         self._erase = made.wake
 
     def _gateway(self) -> Gateway:
@@ -229,7 +228,7 @@ class App:
     def _decoders(self) -> Decoders:
         config = self._config
         budget = Budget(memory=config.decoder_memory_mb << 20)
-        count = config.decoders or os.cpu_count() or 1
+        count = config.decoders or processors.count()
         made = Decoders(count, budget=budget, report=lambda why: log.warning("decoder_lost", reason=why))
         self.metrics.watch("postil_decoders_lost", "Decoders that a picture took with it.", lambda: made.lost)
         self._afterwards.append(made.start)
@@ -246,7 +245,8 @@ class App:
         config = self._config
         room = config.max_inflight_mb << 20
         return rpc.Limits(
-            config.threads, config.max_calls, config.max_message_mb << 20, room, room // 4, self._connections.grpc
+            *(config.threads, config.max_calls, config.max_message_mb << 20, room, room // 4, self._connections.grpc),
+            eager=max(_EAGER, processors.count()),
         )
 
     def _note(self) -> Callable[[audited.Entry], object] | None:

@@ -1,7 +1,9 @@
 """Clients in a process of their own: ordinary gRPC channels; prints what came back as JSON.
 
-    python -m overload.load closed ADDRESS SECONDS CLIENTS      each asks again when it was answered
-    python -m overload.load open ADDRESS SECONDS RATE           so many calls a second, whatever comes back
+    python -m overload.load closed ADDRESS SECONDS CLIENTS [KIND]     each asks again when it was answered
+    python -m overload.load open ADDRESS SECONDS RATE [KIND]          so many calls a second, whatever comes back
+
+They ask for the whole mixture of `requests.py`, or for one kind of call alone.
 
 An open load is what a crowd does: it does not wait for the server to keep up.
 """
@@ -13,6 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -35,27 +38,29 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
+        self.good: Counter[str] = Counter()  # by kind of call
         self.times: dict[str, list[float]] = {}
         self.sent = 0
 
-    def note(self, fate: str, seconds: float) -> None:
+    def note(self, kind: str, fate: str, seconds: float) -> None:
         """One call's end."""
         with self._lock:
             self.counts[fate] += 1
+            self.good[kind] += fate == GOOD
             self.times.setdefault(fate, []).append(seconds)
 
-    def report(self, seconds: float, in_time: int) -> dict[str, Any]:
+    def report(self, seconds: float, in_time: Mapping[str, int]) -> dict[str, Any]:
         """Counts and percentiles in milliseconds.
 
         Args:
             seconds: How long calls were sent.
-            in_time: Good answers until then; what still waits at the end of a short run would flatter it.
+            in_time: Good answers until then, by kind; what still waits at the end of a short run would flatter it.
         """
         with self._lock:
             times = {fate: sorted(found) for fate, found in self.times.items()}
             return {
                 "seconds": seconds,
-                "good_a_second": in_time / seconds,
+                "good_a_second": {kind: count / seconds for kind, count in in_time.items()},
                 "sent": self.sent,
                 "counts": dict(self.counts),
                 "p50_ms": {fate: found[len(found) // 2] * 1e3 for fate, found in times.items()},
@@ -86,8 +91,8 @@ def fate_of_error(error: Any, seconds: float) -> str:
 class Clients:
     """Some channels to one server."""
 
-    def __init__(self, address: str) -> None:
-        self._requests = mixture()
+    def __init__(self, address: str, kind: str = "") -> None:
+        self._requests = [request for request in mixture() if kind in {"", request.kind}]
         self._channels = [grpc.insecure_channel(address, options=_OPTIONS) for _ in range(_CHANNELS)]
         paths = {request.path for request in self._requests}
         self._calls: list[dict[str, Any]] = [
@@ -110,7 +115,7 @@ class Clients:
             thread.start()
         for thread in threads:
             thread.join()
-        return self.tally.report(time.monotonic() - began, self.tally.counts[GOOD])
+        return self.tally.report(time.monotonic() - began, self.tally.good)
 
     def _ask(self, request: Request, channel: int) -> None:
         began = time.monotonic()
@@ -122,7 +127,7 @@ class Clients:
             fate = fate_of(answer)
         except grpc.RpcError as error:
             fate = fate_of_error(error, time.monotonic() - began)
-        self.tally.note(fate, time.monotonic() - began)
+        self.tally.note(request.kind, fate, time.monotonic() - began)
 
     def open(self, seconds: float, rate: float) -> dict[str, Any]:
         """So many calls a second, whatever comes back."""
@@ -132,7 +137,7 @@ class Clients:
             while self.tally.sent < due:
                 self._throw(self._requests[self.tally.sent % len(self._requests)])
             time.sleep(0.002)
-        lasted, in_time = time.monotonic() - began, self.tally.counts[GOOD]
+        lasted, in_time = time.monotonic() - began, self.tally.good.copy()
         until = time.monotonic() + DEADLINE_S * 4
         while sum(self.tally.counts.values()) < self.tally.sent and time.monotonic() < until:
             time.sleep(0.01)
@@ -148,15 +153,15 @@ class Clients:
         def done(ended: Any) -> None:
             error = ended.code() is not grpc.StatusCode.OK
             took = time.monotonic() - began
-            self.tally.note(fate_of_error(ended, took) if error else fate_of(ended.result()), took)
+            self.tally.note(request.kind, fate_of_error(ended, took) if error else fate_of(ended.result()), took)
 
         call.add_done_callback(done)
 
 
 def main() -> None:
-    kind, address, seconds, number = sys.argv[1:]
-    clients = Clients(address)
-    if kind == "closed":
+    load, address, seconds, number, *kind = sys.argv[1:]
+    clients = Clients(address, *kind)
+    if load == "closed":
         found = clients.closed(float(seconds), int(number))
     else:
         found = clients.open(float(seconds), float(number))

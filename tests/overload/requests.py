@@ -20,6 +20,7 @@ from support.doors import METHODS
 
 DIM = 128
 INPUTS = 2000
+BY_PICTURE = "searches by picture"
 _SEED = 6
 
 
@@ -28,6 +29,7 @@ class Request(NamedTuple):
 
     path: str
     body: bytes
+    kind: str
 
 
 def _rng() -> np.random.Generator:
@@ -70,21 +72,21 @@ def mixture(count: int = 240) -> list[Request]:
         if turn < 5:
             data = Data()
             data.embeddings.add(vector=rng.standard_normal(DIM).tolist())
-            made.append(_request("PostInputsSearches", _search(data)))
+            made.append(_request("PostInputsSearches", _search(data), "searches by vector"))
         elif turn < 8:
             data = Data()
             data.image.base64 = next(looked_for)
-            made.append(_request("PostInputsSearches", _search(data)))
+            made.append(_request("PostInputsSearches", _search(data), BY_PICTURE))
         elif turn < 10:
             note = Annotation(input_id=f"stock-{number % INPUTS}")
             note.data.concepts.add(id=f"label-{number % 10}", value=1)
-            made.append(_request("PostAnnotations", PostAnnotationsRequest(annotations=[note])))
+            made.append(_request("PostAnnotations", PostAnnotationsRequest(annotations=[note]), "labels"))
         elif turn == 10:
-            made.append(_request("ListInputs", ListInputsRequest(per_page=20)))
+            made.append(_request("ListInputs", ListInputsRequest(per_page=20), "lists"))
         else:
             item = Input()
             item.data.image.base64 = next(posted)
-            made.append(_request("PostInputs", PostInputsRequest(inputs=[item])))
+            made.append(_request("PostInputs", PostInputsRequest(inputs=[item]), "pictures posted"))
     return made
 
 
@@ -93,5 +95,5 @@ def _search(data: Data) -> PostInputsSearchesRequest:
     return PostInputsSearchesRequest(searches=[search])
 
 
-def _request(rpc: str, message: object) -> Request:
-    return Request(METHODS[rpc].path, message.SerializeToString())  # type: ignore[attr-defined]
+def _request(rpc: str, message: object, kind: str) -> Request:
+    return Request(METHODS[rpc].path, message.SerializeToString(), kind)  # type: ignore[attr-defined]

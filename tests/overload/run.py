@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -85,11 +86,14 @@ class Outcome:
     """What was measured."""
 
     peak: float = 0.0  # good calls a second at the server's best, before
+    peak_by_kind: dict[str, float] = field(default_factory=dict)
     peak_after: float = 0.0  # and on the store as the overload left it
     idle_ms: float = 0.0  # median of a small call without load
     steady_mib: float = 0.0
     offered: float = 0.0  # calls a second under overload
     goodput: float = 0.0
+    goodput_by_kind: dict[str, float] = field(default_factory=dict)
+    alone: tuple[float, float] = (0.0, 0.0)  # of nothing but searches by picture: the best, and at ten times that
     on_the_way: dict[float, float] = field(default_factory=dict)  # goodput at smaller loads, by how many times the best
     most_mib: float = 0.0
     back_s: float = 0.0  # from the end of the load until small calls are quick again
@@ -119,6 +123,7 @@ class Outcome:
         peaks = f"{self.peak:,.0f} good calls a second before, and {self.peak_after:,.0f} afterwards"
         offered = f"Offered {self.offered:,.0f} calls a second, {self.offered / self.peak:.1f} times as many"
         way = ", ".join(f"{rate / self.peak:.0%} at {times:g} times" for times, rate in self.on_the_way.items())
+        best, alone = self.alone
         good = f"Good answers: {self.goodput:,.0f} a second, {self.goodput / self.peak:.0%} of the best before"
         return [
             f"At its best, {CLIENTS} clients in a closed loop: {peaks}.",
@@ -126,6 +131,8 @@ class Outcome:
             f"{offered}: {shares}.",
             f"On the way there, a moment each, good answers were {way}.",
             f"{good}; median {quick.get(GOOD, 0):,.0f} ms, p99 {slow.get(GOOD, 0):,.0f} ms.",
+            f"Of each kind, of the best: {_by_kind(self.goodput_by_kind, self.peak_by_kind)}.",
+            f"Of nothing but searches by picture, at ten times the load: {alone:,.0f} a second, {alone / best:.0%}.",
             f"Shed calls, as clients saw it: median {quick.get(SHED, 0):,.1f} ms, p99 {slow.get(SHED, 0):,.0f} ms.",
             f"Memory: {self.steady_mib:,.0f} MiB steady, {self.most_mib:,.0f} MiB at most under overload.",
             f"Small calls are quick again {self.back_s:.1f} s after the last answer.",
@@ -133,12 +140,24 @@ class Outcome:
         ]
 
 
-def senders(address: str, kind: str, seconds: float, numbers: Sequence[float]) -> list[dict[str, Any]]:
-    """Runs a process of clients for each number (clients, or calls a second); gives their reports."""
+def _by_kind(good: Mapping[str, float], best: Mapping[str, float]) -> str:
+    return ", ".join(f"{kind} {good.get(kind, 0) / rate:.0%} ({good.get(kind, 0):,.0f})" for kind, rate in best.items())
+
+
+def senders(address: str, load: str, seconds: float, numbers: Sequence[float], kind: str = "") -> list[dict[str, Any]]:
+    """Runs a process of clients for each number (clients, or calls a second); gives their reports.
+
+    Args:
+        address: Of the server.
+        load: "closed" or "open".
+        seconds: How long.
+        numbers: One for each process.
+        kind: Of call, alone; all of the mixture by default.
+    """
     environment = {**clean_environment(), "PYTHONPATH": str(TESTS)}
-    command = [sys.executable, "-m", "overload.load", kind, address, str(seconds)]
+    command = [sys.executable, "-m", "overload.load", load, address, str(seconds)]
     running = [
-        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True, env=environment)
+        subprocess.Popen([*command, str(number), kind], stdout=subprocess.PIPE, text=True, env=environment)
         for number in numbers
     ]
     for process in running:
@@ -170,33 +189,39 @@ def run(server: Server, steady_s: float, overload_s: float, patience_s: float = 
     _closed(server, steady_s / 2)  # warms up
     outcome.idle_ms = sorted(probe(server) for _ in range(50))[25] * 1e3
     with Watch(server) as watch:
-        outcome.peak = _closed(server, steady_s)
+        outcome.peak_by_kind = _closed(server, steady_s)
+    outcome.peak = sum(outcome.peak_by_kind.values())
     outcome.steady_mib = watch.most
     with Watch(server) as watch:
         for times in LESS:
-            outcome.on_the_way[times] = _goodput(_open(server, steady_s, outcome.peak * times))
+            outcome.on_the_way[times] = sum(_goodput(_open(server, steady_s, outcome.peak * times)).values())
         reports = _open(server, overload_s, outcome.peak * TIMES)
     _sum_up(outcome, reports)
     outcome.most_mib = watch.most
     outcome.back_s = recovery(server, outcome.idle_ms, patience_s)
-    outcome.peak_after = _closed(server, steady_s)
+    outcome.peak_after = sum(_closed(server, steady_s).values())
+    best = sum(_closed(server, steady_s / 2, requests.BY_PICTURE).values())
+    alone = _goodput(_open(server, steady_s, best * TIMES, requests.BY_PICTURE))
+    outcome.alone = (best, sum(alone.values()))
     return outcome
 
 
-def _closed(server: Server, seconds: float) -> float:
-    """Good calls a second when nobody asks before the last answer."""
-    (best,) = senders(server.grpc, "closed", seconds, [CLIENTS])
-    return float(best["good_a_second"])
+def _closed(server: Server, seconds: float, kind: str = "") -> dict[str, float]:
+    """Good calls a second, by kind, when nobody asks before the last answer."""
+    return _goodput(senders(server.grpc, "closed", seconds, [CLIENTS], kind))
 
 
-def _open(server: Server, seconds: float, rate: float) -> list[dict[str, Any]]:
+def _open(server: Server, seconds: float, rate: float, kind: str = "") -> list[dict[str, Any]]:
     """Reports of so many calls a second, whatever comes back."""
-    return senders(server.grpc, "open", seconds, [rate / SENDERS] * SENDERS)
+    return senders(server.grpc, "open", seconds, [rate / SENDERS] * SENDERS, kind)
 
 
-def _goodput(reports: Sequence[dict[str, Any]]) -> float:
-    """Good calls a second."""
-    return float(sum(report["good_a_second"] for report in reports))
+def _goodput(reports: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Good calls a second, by kind."""
+    rates: Counter[str] = Counter()
+    for report in reports:
+        rates.update(report["good_a_second"])
+    return dict(rates)
 
 
 def _sum_up(outcome: Outcome, reports: Sequence[dict[str, Any]]) -> None:
@@ -208,7 +233,8 @@ def _sum_up(outcome: Outcome, reports: Sequence[dict[str, Any]]) -> None:
                 kept: dict[str, float] = getattr(outcome, name)
                 kept[fate] = max(kept.get(fate, 0.0), report[name][fate])
     outcome.offered = sum(report["sent"] for report in reports) / seconds
-    outcome.goodput = _goodput(reports)
+    outcome.goodput_by_kind = _goodput(reports)
+    outcome.goodput = sum(outcome.goodput_by_kind.values())
 
 
 def probe(server: Server) -> float:

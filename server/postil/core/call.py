@@ -16,13 +16,24 @@ from postil.v1.status_code_pb2 import StatusCode
 
 T = TypeVar("T")
 
-_LOOK_S = 0.25  # how often it is looked whether the caller is still there
+LOOK_S = 0.25  # how often it is looked whether the caller is still there
 PUBLIC_USER = "clarifai"
 PUBLIC_APP = "main"
 
 
 class Gone(errors.Failure):
     """Nobody waits for the answer any more: what is left of the work is not worth doing."""
+
+
+class Crowded(errors.Failure):
+    """Others wait for the same, and this call could not be answered in time."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            StatusCode.CONN_THROTTLED,
+            "More pictures are to be looked at than the server can look at in time. Try again in a moment, or give "
+            "the call a longer deadline.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +93,7 @@ class Call:
         while True:
             left = end - time.monotonic()
             try:
-                return future.result(timeout=max(0.0, min(left, self.remaining(), _LOOK_S)))
+                return future.result(timeout=max(0.0, min(left, self.remaining(), LOOK_S)))
             except FutureTimeout:
                 if future.done():  # just now, or with such an error of its own
                     return future.result()

@@ -7,8 +7,6 @@ and what is found is written only if the evaluation still waits for it.
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +14,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
+from postil import processors
 from postil.core import eval_metrics, evaluations, heads, own_cards, statuses, training_data
 from postil.core.heads import Stopped
 from postil.errors import Failure
@@ -30,7 +29,6 @@ KEPT = 20  # evaluations of a version; older ones are forgotten
 FEWEST = 10  # examples
 
 _LOOK_AGAIN_SECONDS = 30.0
-_NICENESS = 3  # searches go first where the system lets a thread step back; as that of trainings
 _SHOWN = 5  # concepts said of a case
 _WAITING = (StatusCode.MODEL_QUEUED_FOR_EVALUATION, StatusCode.MODEL_EVALUATING)
 _log = logging.getLogger(__name__)
@@ -66,9 +64,7 @@ class Evaluating:
             self._thread.join()
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere niceness is of processes
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        processors.step_back()
         while not self._stopping.is_set():
             self._work.wait(_LOOK_AGAIN_SECONDS)
             self._work.clear()

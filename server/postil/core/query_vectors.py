@@ -11,6 +11,7 @@ from postil.core.downloads import Downloads
 from postil.core.opening import Opening
 from postil.core.ranks import ByPicture, ByText, Rank, invalid
 from postil.core.scopes import PREDICT
+from postil.core.turns import Turns
 from postil.embed.base import Embedders, EmbedQueue, Spec
 from postil.errors import Failure
 from postil.v1.status_code_pb2 import StatusCode
@@ -31,6 +32,7 @@ class QueryVectors:
         self._embedders = embedders
         self._downloads = downloads
         self._opening = opening
+        self._turns = Turns()
 
     def space_of(self, embedder: str) -> str | None:
         """The space that an embedder's vectors are in, by any of its names; None when there is no such embedder."""
@@ -43,11 +45,12 @@ class QueryVectors:
         queue = self._queue("picture", rank, call)
         content = subject.image.base64 or self._download(subject.image.url, rank, call)
         call.check()
-        try:
-            seen = self._opening.to_embed(content, [queue.spec])
-        except Failure as failure:
-            raise Failure(failure.code, f"{rank.where}: {failure.details}", failure.notes) from failure
-        return queue.spec, call.wait(queue.submit([seen.content]))[0]
+        with self._turns.taken(call):
+            try:
+                seen = self._opening.to_embed(content, [queue.spec])
+            except Failure as failure:
+                raise Failure(failure.code, f"{rank.where}: {failure.details}", failure.notes) from failure
+            return queue.spec, call.wait(queue.submit([seen.content]))[0]
 
     def text(self, subject: ByText, rank: Rank, call: Call) -> tuple[Spec, NDArray[np.float32]]:
         """Which embedder, and float32 [dim]."""

@@ -8,13 +8,12 @@ version that was deleted or taken back, with its model or its app, leaves nothin
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from postil import processors
 from postil.core import head_evidence, heads, own_versions, statuses, training_data
 from postil.core.heads import Heads, Stopped
 from postil.core.training_data import Lesson
@@ -27,9 +26,6 @@ from postil.v1.status_code_pb2 import StatusCode
 
 _LOOK_AGAIN_SECONDS = 30.0
 _TELL_SECONDS = 0.5  # between looks at the row: whether the training is still wanted, how far it is
-# Searches go first where the system lets a thread step back; on Linux 3 leaves it a third of a core beside one thread
-# that is always busy and a tenth beside four of them, 10 a tenth and next to nothing.
-_NICENESS = 3
 
 _WAITING = (StatusCode.MODEL_QUEUED_FOR_TRAINING, StatusCode.MODEL_TRAINING)
 _log = logging.getLogger(__name__)
@@ -69,9 +65,7 @@ class Training:
             self._thread.join()
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere niceness is of processes
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        processors.step_back()
         while not self._stopping.is_set():
             self._work.wait(_LOOK_AGAIN_SECONDS)
             self._work.clear()

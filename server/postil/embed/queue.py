@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from postil import processors
 from postil.embed.base import Classifier, Embedder, Matrix, Outputs, Spec
 
 
@@ -130,6 +131,7 @@ class BatchingQueue:
                 thread.start()
 
     def _work(self) -> None:
+        processors.step_back()
         while batch := self._take():
             try:
                 self._run(self.embedder(), batch)

@@ -10,10 +10,6 @@ work is not put back either: searches beside a long tail cost more than the work
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,13 +21,13 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from postil import memory, processors
 from postil.index import build, planner
 from postil.index.distance import Matrix
 from postil.index.space import VectorSpace
 
 log = structlog.get_logger(__name__)
 
-_NICENESS = 10
 # Writes have paused when none came for this long.
 IDLE_S = 1.5
 # After a failure (a full disk, say) building waits this long.
@@ -66,9 +62,9 @@ class Builder:
         self._wrote = time.monotonic()
         self._urgent: _Job | None = None
         self._quiet: _Job | None = None
-        self._grinder = ThreadPoolExecutor(1, "index-grinder", initializer=lower_priority)
+        self._grinder = ThreadPoolExecutor(1, "index-grinder", initializer=processors.step_back)
         self._thread = threading.Thread(target=self._run, name="index-builder", daemon=True)
-        self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._cores = processors.count()
 
     def start(self) -> None:
         """Starts building. `close` must be called before the interpreter ends."""
@@ -131,7 +127,7 @@ class Builder:
         if self._quiet is not None:
             if self._step(self._quiet, self._cores if self.idle else 1):
                 self._quiet = None
-                _return_memory()
+                memory.give_back()
             return True
         return self._save_one()
 
@@ -202,15 +198,3 @@ def save_with_tail(space: VectorSpace, applied: int) -> None:
 def _overfull(space: VectorSpace) -> bool:
     """The tail is growing faster than one thread builds."""
     return space.exact_rows > 2 * planner.seal_rows(space.dim)
-
-
-def _return_memory() -> None:
-    """Gives pages that merged segments and tails took back to the system: glibc alone keeps them."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def lower_priority() -> None:
-    """On Linux a thread has a niceness of its own."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

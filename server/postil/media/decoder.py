@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from postil import processors
 from postil.errors import Failure
 from postil.media.pictures import FORMATS, PictureLimits, PictureReader, too_hungry
 from postil.media.squares import Square
@@ -113,6 +114,7 @@ def main(settings: dict[str, Any]) -> None:
     line = Line(socket.socket(fileno=0), settings["shared"])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the server stops in order, and hangs up when it is done
+    processors.step_back()
     Image.init()  # else Pillow looks for further plugins when it meets a file that it does not know
     _confine(settings["memory"])
     line.send(READY)

@@ -114,7 +114,9 @@ class _Decoder:
                 stdout=subprocess.DEVNULL,
                 env=_ENVIRONMENT,
                 pass_fds=[shared],
-                start_new_session=True,
+                # Ctrl-C is not for it. A session of its own would do, too, but systems that share processors out by
+                # session let it starve beside a busy server (docs/adr/0016-decoder-processes.md).
+                process_group=0,
             )
         self._line = decoder.Line(end, shared)
         self._ready = False

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError, Message
 from postil import logs
 from postil.access import SESSION_HEADER, Access, Place, Shown
 from postil.core import scopes, statuses
-from postil.core.call import Call
+from postil.core.call import Call, Crowded
 from postil.core.callers import ANYBODY, Caller
 from postil.core.trouble import failure_of, too_much
 from postil.doors.http import old_clients
@@ -249,6 +249,8 @@ class Dispatcher:
                 code, body = _failed(route, request_id, _too_large(route, self._limits.answer))
         except Refused:
             raise
+        except Crowded as crowded:
+            raise self._refuse(Reason.EXHAUSTED, crowded.details) from crowded
         except DecodeError as error:
             code, body = _failed(route, request_id, _undecodable(route, error))
         except Failure as failure:

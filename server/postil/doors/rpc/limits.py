@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 _BURST_S = 2.0  # how long a caller may save up
 _REMEMBERED = 10_000  # callers
+_PATIENCE_S = 0.5  # of calls that wait for a thread
 
 
 class Rates:
@@ -38,6 +39,28 @@ class Rates:
             if len(self._buckets) > _REMEMBERED:  # whoever has not called for longest is full again anyway
                 self._buckets.popitem(last=False)
         return allowed
+
+
+class Room:
+    """How many calls the gRPC listener accepts; gRPC asks by comparing this with how many it has.
+
+    Fewer than `most` while they wait long: a queue that takes seconds to work off is full of calls that nobody waits
+    for any more by the time they are begun, and what is done for them is lost (docs/adr/0028-calls-before-pictures.md).
+
+    Args:
+        most: Calls that have not ended.
+        always: So many are accepted however long they wait.
+        waited: Seconds that the next call has been waiting for a thread.
+    """
+
+    def __init__(self, most: int, always: int, waited: Callable[[], float]) -> None:
+        self._most = most
+        self._always = always
+        self._waited = waited
+
+    def __le__(self, calls: int) -> bool:
+        """Whether there is no room beside so many calls."""
+        return calls >= self._most or (calls >= self._always and self._waited() > _PATIENCE_S)
 
 
 class Limits:

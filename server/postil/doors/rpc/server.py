@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -21,6 +21,7 @@ from postil.config import Address, CannotListen
 from postil.doors import sockets
 from postil.doors.rpc import reflection, vendor
 from postil.doors.rpc.dispatcher import Dispatcher, Handler, Reason, Refused
+from postil.doors.rpc.limits import Room
 from postil.doors.rpc.methods import Method
 from postil.doors.rpc.pool import Pool
 from postil.doors.rpc.receiving import Receipts
@@ -44,11 +45,12 @@ class Limits:
     """What the listener accepts."""
 
     threads: int  # calls worked on at once: as many that read, and as many that write
-    calls: int  # calls accepted at once, waiting ones included
+    calls: int  # calls accepted at once, waiting ones included; fewer while they wait long
     message_bytes: int  # one request or response
     growth_bytes: int = 1 << 30  # of the process while requests are being received
     unread_bytes: int = 1 << 28  # answers that their clients do not take
     connections: int = 1024  # the next one is hung up on at once
+    eager: int | None = None  # of the threads that read, those that take calls as they come; None for all
 
 
 def handlers(servicers: Iterable[object], methods: Mapping[str, Method]) -> dict[str, Handler]:
@@ -59,8 +61,11 @@ def handlers(servicers: Iterable[object], methods: Mapping[str, Method]) -> dict
 class RpcDoor:
     """A gRPC server with its health service. Built by `build`."""
 
-    def __init__(self, server: grpc.Server, report: health.HealthServicer, names: Iterable[str]) -> None:
+    def __init__(
+        self, server: grpc.Server, report: health.HealthServicer, names: Iterable[str], pools: Iterable[Pool]
+    ) -> None:
         self._server = server
+        self._pools = tuple(pools)
         self._health = report
         self._names = ("", *names)
         self.set_ready(ready=False)
@@ -102,11 +107,14 @@ class RpcDoor:
         self._health.enter_graceful_shutdown()
         # grpcio also waits for threads whose calls it has cancelled; a handler that does not look must not hold us up.
         self._server.stop(drain_s).wait(drain_s + _CANCEL_S)
+        for pool in self._pools:
+            pool.shutdown(wait=False)
 
 
 def build(dispatcher: Dispatcher, methods: Mapping[str, Method], limits: Limits) -> RpcDoor:
     """Everything that answers on the gRPC port."""
-    pool, readers = Pool(limits.threads, "rpc"), Pool(limits.threads, "rpc-read")
+    pool, readers = Pool(limits.threads, "rpc"), Pool(limits.threads, "rpc-read", limits.eager)
+    room = Room(limits.calls, 2 * limits.threads, lambda: readers.waited)
     receipts = Receipts(
         limits.message_bytes,
         max(1, limits.threads // 2),
@@ -123,13 +131,14 @@ def build(dispatcher: Dispatcher, methods: Mapping[str, Method], limits: Limits)
         pool,
         handlers=[_Handlers(table), reflection.Reflection(methods)],
         options=_options(limits),
-        maximum_concurrent_rpcs=limits.calls,
+        maximum_concurrent_rpcs=cast("int", room),  # gRPC does nothing but compare it with a number
     )
     report = health.HealthServicer(
         experimental_non_blocking=True, experimental_thread_pool=ThreadPoolExecutor(1, "health")
     )
     health_pb2_grpc.add_HealthServicer_to_server(report, server)
-    return RpcDoor(server, report, sorted({method.service for method in methods.values()} | {vendor.SERVICE}))
+    names = sorted({method.service for method in methods.values()} | {vendor.SERVICE})
+    return RpcDoor(server, report, names, (pool, readers))
 
 
 class _Handlers(grpc.GenericRpcHandler):
