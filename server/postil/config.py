@@ -177,7 +177,9 @@ class Config:
         default=False, parse=_flag, text="Obey delete_all of older clients, which deletes all inputs of an app at once."
     )
     threads: int = _setting(32, _count(1, 1024), "Reads, and as many writes, worked on at once; others wait.", "N")
-    max_calls: int = _setting(256, _count(1, 1_000_000), "Calls accepted at once, waiting ones included.", "N")
+    max_calls: int = _setting(
+        256, _count(1, 1_000_000), "Calls accepted at once, waiting ones included; fewer while they wait long.", "N"
+    )
     max_message_mb: int = _setting(256, _count(1, 2047), "Largest request or response, in MiB.", "MIB")
     max_inflight_mb: int = _setting(1024, _count(1, 1_000_000), "Requests worked on at once, in MiB together.", "MIB")
     rate_limit: int = _setting(
@@ -186,8 +188,8 @@ class Config:
         "Calls a second of each key, or of each address where no keys are asked for; 0: no limit.",
         "N",
     )
-    embed_threads: int = _setting(0, _count(0, 256), "Threads that embed; 0: as many as there are cores.", "N")
-    decoders: int = _setting(0, _count(0, 256), "Processes that decode pictures; 0: as many as there are cores.", "N")
+    embed_threads: int = _setting(0, _count(0, 256), "Threads that embed; 0: one for each processor.", "N")
+    decoders: int = _setting(0, _count(0, 256), "Processes that decode pictures; 0: one for each processor.", "N")
     decoder_memory_mb: int = _setting(2048, _count(64, 1_000_000), "Memory for decoding one picture, in MiB.", "MIB")
     models: Path | None = _setting(
         None, _file, "TOML file with a [[model]] table for each ONNX encoder of your own.", "FILE"

@@ -9,7 +9,9 @@ import sys
 import threading
 from pathlib import Path
 
-_NICENESS = 10  # a tenth of what others get where there is not enough
+# Niceness. Where there is not enough for all, beside one thread that is always busy and beside four of them:
+BEHIND_CALLS = 10  # a tenth, and next to nothing
+LONG_WORK = 3  # a third, and a tenth: what nobody waits for must come to an end, too
 _CGROUP = Path("/sys/fs/cgroup/cpu.max")  # as a container sees it
 
 
@@ -29,7 +31,7 @@ def _quota(file: Path) -> float | None:
         return None
 
 
-def step_back() -> None:
+def step_back(niceness: int = BEHIND_CALLS) -> None:
     """Lets calls go first: for threads that open pictures, run models, build or train.
 
     They compute for long without the interpreter. What needs it for a moment, to accept a call or to refuse one, would
@@ -38,4 +40,4 @@ def step_back() -> None:
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # it may have a worse one already
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.message import Message
 
 from postil.core import statuses
-from postil.core.call import Call
+from postil.core.call import Call, Crowded
 from postil.doors.rpc.dispatcher import Reason, Refused
 from postil.doors.rpc.limits import Limits
 from postil.errors import Failure
@@ -239,6 +239,16 @@ def test_overload_is_refused_and_room_comes_back(calls: int, size: int) -> None:
     assert caught.value.reason is Reason.EXHAUSTED
     assert metric(metrics, 'postil_refused_total{reason="exhausted"}') == 1
     door.call("PostAnnotations", request)  # there is room again
+
+
+def test_what_would_be_too_late_is_refused_like_overload() -> None:
+    metrics = Metrics()
+    door = dispatcher({"PostInputsSearches": Spy(Crowded())}, metrics=metrics)
+    with pytest.raises(Refused) as caught:
+        door.call("PostInputsSearches", b"")
+    assert caught.value.reason is Reason.EXHAUSTED
+    assert "longer deadline" in caught.value.details
+    assert metric(metrics, 'postil_refused_total{reason="exhausted"}') == 1
 
 
 def test_a_closed_gate_refuses() -> None:

@@ -170,6 +170,32 @@ def test_more_calls_than_there_is_room_for_are_exhausted() -> None:
     assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 8
 
 
+def test_less_room_while_calls_wait_long() -> None:
+    go = threading.Event()
+
+    def slow(_call: Any, _request: Any) -> SingleInputResponse:
+        assert go.wait(20)
+        return SingleInputResponse()
+
+    limits = rpc.Limits(threads=1, calls=64, message_bytes=1 << 20, eager=1)
+    path, request = "/postil.v1.Inputs/GetInput", GetInputRequest(input_id="a").SerializeToString()
+    with serving(dispatcher({"GetInput": slow}), limits) as (_, channel):
+        first = [unary(channel, path).future(request, timeout=30) for _ in range(2)]  # one works, one waits
+        until, refused = time.monotonic() + 10, None
+        while refused is None and time.monotonic() < until:
+            refused = refusal_of(unary(channel, path).future(request, timeout=0.2))
+        assert refused is grpc.StatusCode.RESOURCE_EXHAUSTED  # though 64 may come
+        go.set()
+        assert all(call.result(10) is not None for call in first)
+        assert invoke(channel, path, request) is not None
+
+
+def refusal_of(call: Any) -> Any:
+    """RESOURCE_EXHAUSTED, or None for a call that was taken in and waits."""
+    code = call.code()  # of its end: its deadline, if nothing else
+    return code if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None
+
+
 def _target(channel: Any) -> str:
     target: str = channel._channel.target().decode()
     return target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -233,6 +234,16 @@ def test_they_end_with_the_server(own: Decoders) -> None:
     while Path(f"/proc/{process}/exe").exists() and time.monotonic() < until:
         time.sleep(0.01)
     assert not Path(f"/proc/{process}/exe").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of processes")
+def test_calls_go_first_and_ctrl_c_is_not_for_them(own: Decoders) -> None:
+    """In the server's session: one of their own gets as much as all of the server's where it gets anything at all."""
+    code_of(own, HONEST)
+    (process,) = own.processes()
+    assert os.getpgid(process) == process != os.getpgid(0)
+    assert os.getsid(process) == os.getsid(0)
+    assert os.getpriority(os.PRIO_PROCESS, process) >= 10
 
 
 def test_noise_is_not_flat() -> None:

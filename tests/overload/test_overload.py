@@ -14,8 +14,8 @@ from support.server import Server
 # A queue that a machine eight times slower still works off within the callers' deadline of five seconds.
 _QUEUE = "32"
 # Of the best. Where refusing costs too much, or work is done for callers who have left, next to nothing is left. Short
-# runs beside others' find 60 to 100 %; the long form asks for 90 %.
-_LEAST = 0.3
+# runs beside others' find 60 to 120 %; the long form asks for 90 %.
+_LEAST = 0.5
 
 
 @pytest.mark.slow
@@ -27,6 +27,7 @@ def test_overload_is_shed_and_passes(tmp_path: Path) -> None:
     finally:
         server.stop()
     assert outcome.wrong() == {}
+    assert min(outcome.goodput_by_kind.values()) > 0, outcome.lines()  # what takes long is answered, too
     assert outcome.goodput >= _LEAST * outcome.peak > 0, outcome.lines()
     assert min(outcome.on_the_way.values()) >= _LEAST * outcome.peak, outcome.lines()
     assert outcome.counts.get(SHED, 0) > 0

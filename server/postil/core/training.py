@@ -65,7 +65,7 @@ class Training:
             self._thread.join()
 
     def _run(self) -> None:
-        processors.step_back()
+        processors.step_back(processors.LONG_WORK)
         while not self._stopping.is_set():
             self._work.wait(_LOOK_AGAIN_SECONDS)
             self._work.clear()
