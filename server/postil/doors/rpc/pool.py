@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -29,7 +30,7 @@ class _Job(NamedTuple):
 
 
 class Pool(ThreadPoolExecutor):
-    """As the library's, which does not tell how much waits, and has every thread work.
+    """As the library's, whose threads are the spare ones here. It does not tell how much waits, and has all work.
 
     Args:
         threads: How many at most.
@@ -39,35 +40,39 @@ class Pool(ThreadPoolExecutor):
 
     def __init__(self, threads: int, name: str, eager: int | None = None) -> None:
         self._eager = min(threads, eager or threads)
-        super().__init__(self._eager, name)
-        self._spare = ThreadPoolExecutor(max(1, threads - self._eager), f"{name}-spare")
+        self._spare = threads - self._eager
+        super().__init__(max(1, self._spare), f"{name}-spare")
+        self._name = name
         self._jobs: deque[_Job] = deque()  # appends and pops need no lock, additions would
+        self._ready: SimpleQueue[None] = SimpleQueue()  # one for each job, for who may take it
         self._open: deque[None] = deque()  # one for each call that has not ended
         self._taken = 0  # by eager threads; only whether it moves is looked at, so a lost addition does no harm
+        self._started = 0
+        self._lock = threading.Lock()
         self._some = threading.Event()
         self._closed = False
-        if threads > self._eager:
-            threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True).start()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        if self._closed:
+            raise RuntimeError("the pool was shut down")
         job = _Job(time.monotonic(), Future(), lambda: fn(*args, **kwargs))
         self._open.append(None)
         self._jobs.append(job)
-        try:
-            super().submit(self._come)
-        except RuntimeError:  # it was shut down
-            self._jobs.remove(job)
-            self._open.pop()
-            raise
-        if len(self._open) > self._eager and not self._some.is_set():
+        self._ready.put(None)
+        many = len(self._open)
+        if self._started < min(many, self._eager):
+            self._start()
+        if many > self._eager and not self._some.is_set():
             self._some.set()
         return job.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        super().shutdown(wait, cancel_futures=cancel_futures)
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self._some.set()
-        self._spare.shutdown(wait, cancel_futures=cancel_futures)
+        for _ in range(self._started):
+            self._ready.put(None)  # behind those of the jobs
+        super().shutdown(wait, cancel_futures=cancel_futures)
 
     @property
     def waiting(self) -> int:
@@ -82,38 +87,49 @@ class Pool(ThreadPoolExecutor):
         except IndexError:
             return 0.0
 
+    def _start(self) -> None:
+        """One eager thread more, and with the first one the watch over them."""
+        with self._lock:
+            if self._closed or self._started == self._eager:
+                return
+            self._started += 1
+            threading.Thread(target=self._come, name=f"{self._name}-{self._started}", daemon=True).start()
+            if self._started == 1 and self._spare:
+                threading.Thread(target=self._watch, name=f"{self._name}-watch", daemon=True).start()
+
     def _come(self) -> None:
-        """Of an eager thread, once for each call; a spare one may have taken it."""
-        if job := self._take():
+        """Of an eager thread."""
+        while self._one():
             self._taken += 1
-            self._work(job)
 
     def _step_in(self) -> None:
         """Of a spare thread: works until an eager one is back."""
         taken = self._taken
-        while taken == self._taken and (job := self._take()):
-            self._work(job)
+        while taken == self._taken and self._one(wait=False):
+            pass
 
-    def _take(self) -> _Job | None:
+    def _one(self, *, wait: bool = True) -> bool:
+        """Works on one call; False when there is none left. A call of its own, so that a thread which waits for the
+        next one keeps nothing of the last alive."""
         try:
-            return self._jobs.popleft()
-        except IndexError:
-            return None
-
-    def _work(self, job: _Job) -> None:
+            self._ready.get(wait)
+            job = self._jobs.popleft()
+        except (Empty, IndexError):  # or the pool was shut down
+            return False
         try:
             job.future.set_result(job.work())
         except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
             job.future.set_exception(error)
         finally:
             self._open.pop()
+        return True
 
     def _watch(self) -> None:
-        """Calls a spare thread when no eager one has taken a call for a moment while some wait."""
+        """Calls a spare thread when no eager one has come back for a call for a moment while some wait."""
         while self._some.wait() and not self._closed:
             self._some.clear()  # before looking: who comes now sets it again
             while self._jobs and not self._closed:
                 taken = self._taken
                 time.sleep(_HELD_UP_S)
                 if self._jobs and taken == self._taken and not self._closed:
-                    self._spare.submit(self._step_in)
+                    super().submit(self._step_in)
