@@ -58,6 +58,7 @@ def test_every_thread_may_be_held_up_and_what_waits_is_told(pool: Pool) -> None:
         time.sleep(0.005)
     time.sleep(0.1)
     assert pool.waiting == 3
+    assert pool._work_queue.qsize() == 0  # no more are called than there are
     assert pool.waited >= 0.1
     go.set()
     assert len({future.result(10) for future in stuck}) == THREADS

@@ -86,6 +86,7 @@ class Adding:
         deadline = time.monotonic() + min(SYNC_SECONDS, call.remaining() / 2)
         for made in drafts:
             settle(made, deadline)
+        forget([made for made in drafts if made.pending])  # a worker begins again; twice would be half as fast
         self._room(min(ROOM_SECONDS, call.remaining() / 2))
         call.check()
 

@@ -46,6 +46,7 @@ class Pool(ThreadPoolExecutor):
         self._jobs: deque[_Job] = deque()  # appends and pops need no lock, additions would
         self._ready: SimpleQueue[None] = SimpleQueue()  # one for each job, for who may take it
         self._open: deque[None] = deque()  # one for each call that has not ended
+        self._called: deque[None] = deque()  # one for each spare thread that is called and has not gone back
         self._taken = 0  # by eager threads; only whether it moves is looked at, so a lost addition does no harm
         self._started = 0
         self._lock = threading.Lock()
@@ -107,6 +108,7 @@ class Pool(ThreadPoolExecutor):
         taken = self._taken
         while taken == self._taken and self._one(wait=False):
             pass
+        self._called.pop()
 
     def _one(self, *, wait: bool = True) -> bool:
         """Works on one call; False when there is none left. A call of its own, so that a thread which waits for the
@@ -131,5 +133,6 @@ class Pool(ThreadPoolExecutor):
             while self._jobs and not self._closed:
                 taken = self._taken
                 time.sleep(_HELD_UP_S)
-                if self._jobs and taken == self._taken and not self._closed:
+                if self._jobs and taken == self._taken and len(self._called) < self._spare and not self._closed:
+                    self._called.append(None)
                     super().submit(self._step_in)
