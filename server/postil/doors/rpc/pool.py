@@ -12,13 +12,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_HELD_UP_S = 0.005  # without a call being taken while one waits
+_HELD_UP_S = 0.005  # without an eager thread coming back while a call waits
 
 
 class _Job(NamedTuple):
@@ -47,7 +48,7 @@ class Pool(ThreadPoolExecutor):
         self._ready: SimpleQueue[None] = SimpleQueue()  # one for each job, for who may take it
         self._open: deque[None] = deque()  # one for each call that has not ended
         self._called: deque[None] = deque()  # one for each spare thread that is called and has not gone back
-        self._taken = 0  # by eager threads; only whether it moves is looked at, so a lost addition does no harm
+        self._ended = 0  # by eager threads; only whether it moves is looked at, so a lost addition does no harm
         self._started = 0
         self._lock = threading.Lock()
         self._some = threading.Event()
@@ -101,12 +102,12 @@ class Pool(ThreadPoolExecutor):
     def _come(self) -> None:
         """Of an eager thread."""
         while self._one():
-            self._taken += 1
+            self._ended += 1
 
     def _step_in(self) -> None:
         """Of a spare thread: works until an eager one is back."""
-        taken = self._taken
-        while taken == self._taken and self._one(wait=False):
+        ended = self._ended
+        while ended == self._ended and self._one(wait=False):
             pass
         self._called.pop()
 
@@ -131,8 +132,9 @@ class Pool(ThreadPoolExecutor):
         while self._some.wait() and not self._closed:
             self._some.clear()  # before looking: who comes now sets it again
             while self._jobs and not self._closed:
-                taken = self._taken
+                ended = self._ended
                 time.sleep(_HELD_UP_S)
-                if self._jobs and taken == self._taken and len(self._called) < self._spare and not self._closed:
+                if self._jobs and ended == self._ended and len(self._called) < self._spare and not self._closed:
                     self._called.append(None)
-                    super().submit(self._step_in)
+                    with suppress(RuntimeError):  # it was shut down just now
+                        super().submit(self._step_in)
