@@ -209,13 +209,13 @@ class App:
 
     def _chores(self, store: SqliteStore, index: IndexManager) -> None:
         """What goes on behind calls. Media are swept once all pages were looked through."""
-        made = self._own(Chores(store, lambda: not store.health.damage, processors.step_back, self._forget_thumbnails))
+        made = self._own(Chores(store, lambda: not store.health.damage, self._forget_thumbnails))
 
         def sound() -> None:
             index.mend()
             made.sweep_soon()
 
-        self._afterwards += [made.start, self._own(store.checker(processors.step_back, sound)).start]
+        self._afterwards += [made.start, self._own(store.checker(sound)).start]
         self._erase = made.wake
 
     def _gateway(self) -> Gateway:

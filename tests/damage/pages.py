@@ -91,7 +91,7 @@ class Pages:
             return "refused" if "postil restore" in str(error) else f"refused without a remedy: {error}"
         with closing(store):
             met = _walk(store)
-            checker = store.checker(lambda: None, lambda: None)
+            checker = store.checker()
             checker.start()
             checker.wait()
             if store.health.damage:

@@ -102,7 +102,7 @@ def test_the_look_after_a_start_finds_it_and_writes_stop(
         connection.execute(f"UPDATE {table} SET {change} WHERE row = 1")  # noqa: S608
     assert f"Row 1 of {table} fails its checksum." in verify_directory(damaged)
     with SqliteStore(damaged) as store:
-        checker = store.checker(lambda: None, lambda: None)
+        checker = store.checker()
         checker.start()
         checker.wait()
         assert f"Row 1 of {table} fails its checksum." in str(store.health.damage)

@@ -3,7 +3,7 @@
     python -m overload.load closed ADDRESS SECONDS CLIENTS [KIND]     each asks again when it was answered
     python -m overload.load open ADDRESS SECONDS RATE [KIND]          so many calls a second, whatever comes back
 
-They ask for the whole mixture of `requests.py`, or for one kind of call alone.
+They ask for the mixture of `requests.py`, or for one kind of call alone.
 
 An open load is what a crowd does: it does not wait for the server to keep up.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 import grpc
 
-from overload.requests import Request, mixture
+from overload.requests import Request, alone, mixture
 from postil.v1.status_code_pb2 import StatusCode
 from postil.v1.status_pb2 import BaseResponse
 
@@ -92,7 +92,7 @@ class Clients:
     """Some channels to one server."""
 
     def __init__(self, address: str, kind: str = "") -> None:
-        self._requests = [request for request in mixture() if kind in {"", request.kind}]
+        self._requests = alone(kind) if kind else mixture()
         self._channels = [grpc.insecure_channel(address, options=_OPTIONS) for _ in range(_CHANNELS)]
         paths = {request.path for request in self._requests}
         self._calls: list[dict[str, Any]] = [

@@ -14,13 +14,15 @@ from postil.v1.annotation_service_pb2 import PostAnnotationsRequest
 from postil.v1.data_pb2 import Data
 from postil.v1.input_pb2 import Input
 from postil.v1.input_service_pb2 import ListInputsRequest, PostInputsRequest
+from postil.v1.model_service_pb2 import PostModelOutputsRequest
 from postil.v1.search_pb2 import Query, Rank, Search
 from postil.v1.search_service_pb2 import PostInputsSearchesRequest
 from support.doors import METHODS
 
 DIM = 128
 INPUTS = 2000
-BY_PICTURE = "searches by picture"
+BY_PICTURE, BY_TEXT, PREDICTIONS = "searches by picture", "searches by text", "predictions"
+ALONE = (BY_PICTURE, PREDICTIONS, BY_TEXT)  # what a crowd may want and nothing else
 _SEED = 6
 
 
@@ -37,7 +39,7 @@ def _rng() -> np.random.Generator:
 
 
 def stock() -> list[PostInputsRequest]:
-    """What is there before the load begins: `INPUTS` vectors."""
+    """What is there before the load begins: `INPUTS` vectors, and some texts."""
     vectors = _rng().standard_normal((INPUTS, DIM)).astype(np.float32)
     made = []
     for start in range(0, INPUTS, 100):
@@ -47,7 +49,10 @@ def stock() -> list[PostInputsRequest]:
             item.data.embeddings.add(vector=vectors[number].tolist())
             item.data.concepts.add(id=f"kind-{number % 20}", value=1)
         made.append(request)
-    return made
+    words = PostInputsRequest()
+    for number in range(100):
+        words.inputs.add(id=f"words-{number}").data.text.raw = f"{number} things that were seen, and said of them"
+    return [*made, words]
 
 
 def pictures(count: int = 24) -> list[bytes]:
@@ -87,6 +92,23 @@ def mixture(count: int = 240) -> list[Request]:
             item = Input()
             item.data.image.base64 = next(posted)
             made.append(_request("PostInputs", PostInputsRequest(inputs=[item]), "pictures posted"))
+    return made
+
+
+def alone(kind: str, count: int = 24) -> list[Request]:
+    """A round of nothing but calls of one of the kinds in `ALONE`."""
+    photos, made = pictures(count), []
+    for number, photo in enumerate(photos):
+        data = Data()
+        if kind == BY_TEXT:
+            data.text.raw = f"a photograph of something, number {number}"
+        else:
+            data.image.base64 = photo
+        if kind == PREDICTIONS:
+            wanted = PostModelOutputsRequest(model_id="general-image-recognition", inputs=[Input(data=data)])
+            made.append(_request("PostModelOutputs", wanted, kind))
+        else:
+            made.append(_request("PostInputsSearches", _search(data), kind))
     return made
 
 

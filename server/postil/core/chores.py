@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from postil import processors
 from postil.core import concept_names
 from postil.store.base import Corrupt, Store, StoreClosed, Transaction, WriteFailed
 
@@ -27,7 +28,6 @@ class Chores:
     Args:
         store: Where the work is.
         sound: Whether the rows can be relied on. While they cannot, no medium is swept.
-        lower: Called first on the thread: to give way to others.
         swept: Called after each sweep of media, for what is derived from them.
         every_s: Seconds between sweeps.
     """
@@ -36,13 +36,11 @@ class Chores:
         self,
         store: Store,
         sound: Callable[[], bool] = lambda: True,
-        lower: Callable[[], object] = lambda: None,
         swept: Callable[[], object] = lambda: None,
         every_s: float = KEPT_S,
     ) -> None:
         self._store = store
         self._sound = sound
-        self._lower = lower
         self._swept = swept
         self._every_s = every_s
         self._work = threading.Event()
@@ -72,7 +70,7 @@ class Chores:
             self._thread.join()
 
     def _run(self) -> None:
-        self._lower()
+        processors.step_back()
         swept = time.monotonic()
         while not self._stopping.is_set():
             self._work.wait(_LOOK_AGAIN_S)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from postil import processors
 from postil.store import seals
 from postil.store.base import Corrupt, StoreClosed, WriteFailed
 from postil.store.messages import damaged_messages
@@ -165,7 +166,6 @@ class Checker:
     Args:
         path: The database file.
         health: Told of the damage.
-        lower: Called first on the thread: to give way to others.
         then: Called last, unless it was broken off: what else is to be looked at.
     """
 
@@ -173,12 +173,10 @@ class Checker:
         self,
         path: Path,
         health: Health,
-        lower: Callable[[], object] = lambda: None,
         then: Callable[[], object] = lambda: None,
     ) -> None:
         self._path = path
         self._health = health
-        self._lower = lower
         self._then = then
         self._closing = threading.Event()
         self._connection: sqlite3.Connection | None = None
@@ -202,7 +200,7 @@ class Checker:
             self._thread.join(0.05)
 
     def _run(self) -> None:
-        self._lower()
+        processors.step_back()
         try:
             with closing(connect(self._path, writer=False)) as connection:
                 self._connection = connection

@@ -106,9 +106,9 @@ class SqliteStore:
         while self.write(forget) == _TRIM_STEP:
             pass
 
-    def checker(self, lower: Callable[[], object], then: Callable[[], object]) -> Checker:
-        """Looks through all pages once it is started, giving way to others by `lower`; see `health` for the outcome."""
-        return Checker(self._path, self.health, lower, then)
+    def checker(self, then: Callable[[], object] = lambda: None) -> Checker:
+        """Looks through all pages once it is started, then does what else is to be done; `health` tells the outcome."""
+        return Checker(self._path, self.health, then)
 
     def close(self) -> None:
         """Finishes the writes that were submitted, then lets the directory go. Safe to call twice."""
