@@ -93,7 +93,8 @@ class Outcome:
     offered: float = 0.0  # calls a second under overload
     goodput: float = 0.0
     goodput_by_kind: dict[str, float] = field(default_factory=dict)
-    alone: dict[str, tuple[float, float]] = field(default_factory=dict)  # of one kind: the best, and at ten times that
+    alone_best: dict[str, float] = field(default_factory=dict)  # of each kind when nothing else is asked for
+    alone: dict[str, float] = field(default_factory=dict)  # and at ten times that
     on_the_way: dict[float, float] = field(default_factory=dict)  # goodput at smaller loads, by how many times the best
     most_mib: float = 0.0
     back_s: float = 0.0  # from the end of the load until small calls are quick again
@@ -131,7 +132,7 @@ class Outcome:
             f"On the way there, a moment each, good answers were {way}.",
             f"{good}; median {quick.get(GOOD, 0):,.0f} ms, p99 {slow.get(GOOD, 0):,.0f} ms.",
             f"Of each kind, of the best: {_by_kind(self.goodput_by_kind, self.peak_by_kind)}.",
-            f"Of nothing but one kind, at ten times the best of it: {_alone(self.alone)}.",
+            f"Of nothing but one kind, at ten times the best of it: {_by_kind(self.alone, self.alone_best)}.",
             f"Shed calls, as clients saw it: median {quick.get(SHED, 0):,.1f} ms, p99 {slow.get(SHED, 0):,.0f} ms.",
             f"Memory: {self.steady_mib:,.0f} MiB steady, {self.most_mib:,.0f} MiB at most under overload.",
             f"Small calls are quick again {self.back_s:.1f} s after the last answer.",
@@ -141,10 +142,6 @@ class Outcome:
 
 def _by_kind(good: Mapping[str, float], best: Mapping[str, float]) -> str:
     return ", ".join(f"{kind} {good.get(kind, 0) / rate:.0%} ({good.get(kind, 0):,.0f})" for kind, rate in best.items())
-
-
-def _alone(found: Mapping[str, tuple[float, float]]) -> str:
-    return ", ".join(f"{kind} {good / best:.0%} ({good:,.0f})" for kind, (best, good) in found.items())
 
 
 def senders(address: str, load: str, seconds: float, numbers: Sequence[float], kind: str = "") -> list[dict[str, Any]]:
@@ -204,9 +201,8 @@ def run(server: Server, steady_s: float, overload_s: float, patience_s: float = 
     outcome.back_s = recovery(server, outcome.idle_ms, patience_s)
     outcome.peak_after = sum(_closed(server, steady_s).values())
     for kind in requests.ALONE:
-        best = sum(_closed(server, steady_s / 2, kind).values())
-        good = _goodput(_open(server, steady_s, best * TIMES, kind))
-        outcome.alone[kind] = (best, sum(good.values()))
+        outcome.alone_best |= _closed(server, steady_s / 2, kind)
+        outcome.alone |= _goodput(_open(server, steady_s, outcome.alone_best[kind] * TIMES, kind))
     return outcome
 
 
